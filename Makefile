@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# The one door: people and CI call the same targets.
+#
+#   make demo     three uplinks, one authentication, three tunnels, on this machine
+#   make test     what CI runs: check, strongSwan's suites with the series, the lab
+#   make check    format, lint, types, unit tests: no root, no network
+#   make full     what takes longer: each patch, sanitizer, Debian's flags, mutants, guest
+#   make charon   build the patched charon
+#   make guest CMD="ip xfrm state"    run a command on a Debian kernel with ESP
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: check test full demo charon guest packages format clean
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -m "not real and not build and not guest"
+
+test: $(STAMP)
+	scripts/test
+
+full: $(STAMP)
+	scripts/full
+
+demo: $(STAMP)
+	scripts/demo
+
+charon: $(STAMP)
+	$(BIN)/vici-mif charon build
+
+guest: $(STAMP)
+	$(BIN)/vici-mif guest -- $(CMD)
+
+packages:
+	scripts/packages
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
