@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that can happen: facts, in the past tense.
+
+A fact about an SA or a link carries the thing as it is now, not what changed: the planner
+compares with what it knew. Each action has a `tag`; the facts ActionTaken, ActionDone and
+ActionFailed name it. Every action gets exactly one ActionDone or ActionFailed, except
+those under way when CharonGone arrives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
+
+# --- charon ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CharonConnected:
+    """Both VICI connections stand and the events are subscribed.
+
+    ConnectionsSeen and SasSeen follow by themselves.
+    """
+
+    version: str
+    """As `version` answers: `6.1.0`."""
+    patched: bool
+    """The event `ike-clone` could be registered."""
+    plugins: frozenset[str] = frozenset()
+    """As `stats` answers; `kernel-libipsec` decides about the data plane."""
+
+
+@dataclass(frozen=True, slots=True)
+class CharonGone:
+    """The VICI connection was lost or could not be made. Nothing that was asked is answered."""
+
+    why: str
+    """For people: `/run/charon.vici: connection refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionsSeen:
+    """All connections charon has loaded."""
+
+    connections: tuple[Connection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SasSeen:
+    """All IKE_SAs: what is not in it is gone. On connect, on overflow, after ReadAll."""
+
+    sas: tuple[Sa, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaSeen:
+    """One IKE_SA as it is now: an event named it and it was read (or the event had it)."""
+
+    sa: Sa
+
+
+@dataclass(frozen=True, slots=True)
+class SaGone:
+    """There is no IKE_SA with this unique id any more."""
+
+    unique_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaClosed:
+    """ike-updown with `up = no`: the IKE_SA goes, by whom is in its tasks."""
+
+    sa: Sa
+
+
+@dataclass(frozen=True, slots=True)
+class SaRekeyed:
+    """ike-rekey: the IKE_SA goes on under a new unique id."""
+
+    old_id: int
+    new: Sa
+
+
+# --- kernel and names ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinksSeen:
+    """All links with their addresses (without lo, tunnels of ours and of charon)."""
+
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NameResolved:
+    """All addresses of a name, in the resolver's order. Before the ActionDone of Resolve."""
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+
+
+# --- what became of actions ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTaken:
+    """charon took a request; its end follows as ActionDone or ActionFailed."""
+
+    tag: str
+    ike_id: int | None = None
+    """CreateIke: the unique id of the IKE_SA under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDone:
+    """An action ended well."""
+
+    tag: str
+    ike_id: int | None = None
+    """CreateIke, Clone: the new IKE_SA. Migrate: the one moved, as it is called now."""
+    family: int | None = None
+    """Clone, CreateIke: clone-family where known."""
+    child_id: int | None = None
+    """CreateChild."""
+    rtt_delay: float | None = None
+    """Probe: seconds; None where the first transmission was not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFailed:
+    """An action ended badly. Who carries out never repeats: the planner decides."""
+
+    tag: str
+    reason: str
+    """A word of docs/vici.md for requests of the series; else `failed`."""
+    text: str = ""
+    """For people."""
+
+
+# --- operator and process --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersRead:
+    """The orders kept from before; once, before everything else."""
+
+    orders: tuple[Order, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderGiven:
+    """An operator asked for something (`vici-mif down hq`). `up` clears a down: OrderCleared."""
+
+    kind: OrderKind
+    peer: str
+    """Empty: every peer."""
+    given: str
+    """RFC 3339 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCleared:
+    """An order was taken back: by id, or all of a kind of a peer (`vici-mif up hq`)."""
+
+    id: int | None = None
+    kind: OrderKind | None = None
+    peer: str = ""
+    """Empty: every peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The machine slept: everything has to be looked at again."""
+
+    slept_delay: float
+    """Seconds by which the boot clock ran ahead of the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """The deadline the planner asked for has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """SIGTERM or SIGINT. The planner answers with its last actions; `stopped` says when done."""
+
+
+Event = (
+    CharonConnected
+    | CharonGone
+    | ConnectionsSeen
+    | SasSeen
+    | SaSeen
+    | SaGone
+    | SaClosed
+    | SaRekeyed
+    | LinksSeen
+    | NameResolved
+    | ActionTaken
+    | ActionDone
+    | ActionFailed
+    | OrdersRead
+    | OrderGiven
+    | OrderCleared
+    | Woke
+    | Ticked
+    | Stopping
+)
