@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The charons of a lab: installations, configuration files, processes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from vici_mif.lab import conf, keys
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.hosts import Host
+from vici_mif.lab.installation import Installation
+from vici_mif.lab.processes import Process, end
+from vici_mif.lab.state import State, StateFile
+from vici_mif.lab.topology import CHARON_HOSTS, CLIENT, GATEWAY, Auth, Topology
+
+START_PATIENCE = 30.0
+STOP_PATIENCE = 3.0
+
+
+class Charon:
+    """The IKE daemon of one host."""
+
+    def __init__(self, host: Host, directory: Path) -> None:
+        if host.prefix is None:
+            raise LabError(f"{host.name} has no charon")
+        self.host = host
+        self.installation = Installation(host.prefix)
+        self._state = StateFile(directory)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def role(self) -> str:
+        return f"charon@{self.host.name}"
+
+    @property
+    def process(self) -> Process | None:
+        found = self._state.read().find(self.role)
+        return found if found and found.alive() else None
+
+    def start(self) -> None:
+        """Start charon, wait until it answers, load the operator's files."""
+        if self.process:
+            raise LabError(f"charon runs on {self.host.name} already")
+        self.host.vici_socket.unlink(missing_ok=True)
+        with (self.host.directory / "charon.err").open("ab") as errors:
+            self._child = self.host.spawn(
+                self.role, [str(self.installation.charon)], stdout=errors, stderr=errors
+            )
+        self._wait_ready()
+        self.load()
+
+    def load(self) -> str:
+        """`swanctl --load-all`, as the operator does it."""
+        return self.swanctl("--load-all", "--noprompt")
+
+    def swanctl(self, *arguments: str, check: bool = True) -> str:
+        return self.host.exec(["swanctl", *arguments], check=check).stdout
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would: no delete reaches the peer."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        process = self.process
+        if process:
+            end(process, STOP_PATIENCE, number)
+        if self._child:
+            self._child.wait()
+            self._child = None
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + START_PATIENCE
+        while time.monotonic() < deadline:
+            if _answers(self.host.vici_socket):
+                return
+            if not self.process:
+                break
+            time.sleep(0.05)
+        raise LabError(
+            f"charon on {self.host.name} did not start; its last words: {self._last_words()}"
+        )
+
+    def _last_words(self) -> str:
+        for path in (self.host.log, self.host.directory / "charon.err"):
+            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+            if lines:
+                return " | ".join(lines[-3:])
+        return "none"
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def write_files(topology: Topology, state: State, hosts: dict[str, Host], directory: Path) -> None:
+    """The operators' files of all hosts with a charon, with fresh secrets."""
+    libipsec = state.data_plane == "libipsec"
+    secret = keys.password()
+    for name in CHARON_HOSTS:
+        host = hosts[name]
+        installation = Installation(Path(state.charons[name]))
+        _demand(installation, libipsec, state)
+        table = directory / "keys" / name if state.keys else None
+        if table:
+            table.mkdir(parents=True, exist_ok=True)
+        plugins = conf.plugin_list(installation.plugins, libipsec, state.keys)
+        text = conf.strongswan(topology.wish, plugins, host.log, table, state.debug)
+        host.strongswan_conf.write_text(text)
+        operators = host.swanctl_dir / "swanctl.conf"
+        operators.touch(mode=0o600)
+        operators.write_text(conf.swanctl(topology, name, secret))
+    if topology.wish.auth is not Auth.PSK:
+        _write_certificates(topology.wish.auth, hosts)
+
+
+def _demand(installation: Installation, libipsec: bool, state: State) -> None:
+    installation.demand("vici", "kernel-netlink", "socket-default")
+    if libipsec:
+        installation.demand("kernel-libipsec")
+    if state.keys:
+        installation.demand("save-keys")
+    if state.wish.auth is Auth.EAP:
+        installation.demand("eap-identity", "eap-mschapv2", "md4")
+
+
+def _write_certificates(auth: Auth, hosts: dict[str, Host]) -> None:
+    ca = keys.authority("lab authority")
+    for name in CHARON_HOSTS:
+        keys.write_certificate(ca.certificate, hosts[name].swanctl_dir / "x509ca" / "lab.pem")
+    owners = (GATEWAY,) if auth is Auth.EAP else (CLIENT, GATEWAY)
+    for name in owners:
+        keys.issue(ca, conf.IDENTITIES[name]).write(hosts[name].swanctl_dir, "x509", name)

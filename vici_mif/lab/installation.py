@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A strongSwan installation that a lab's host runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vici_mif.lab.errors import LabError
+
+_PLACES = ("libexec/ipsec/charon", "lib/ipsec/charon", "lib/strongswan/charon")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A strongSwan below a prefix."""
+
+    prefix: Path
+
+    @property
+    def charon(self) -> Path:
+        for place in _PLACES:
+            if (self.prefix / place).is_file():
+                return self.prefix / place
+        raise LabError(
+            f"there is no charon below {self.prefix}: `vici-mif charon build` makes one, "
+            "--charon PREFIX names another"
+        )
+
+    @property
+    def plugins(self) -> frozenset[str]:
+        found = (self.prefix / "lib/ipsec/plugins").glob("libstrongswan-*.so")
+        return frozenset(path.stem.removeprefix("libstrongswan-") for path in found)
+
+    def demand(self, *names: str) -> None:
+        missing = sorted(set(names) - self.plugins)
+        if missing:
+            raise LabError(f"the charon below {self.prefix} lacks the plugins {', '.join(missing)}")
+
+
+def default_prefix() -> Path:
+    """Where `vici-mif charon build` puts the patched one."""
+    raise LabError("no charon given: --charon PREFIX")

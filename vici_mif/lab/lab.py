@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab: composes hosts, wires, charons and captures, and takes them down again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from vici_mif.lab import captures, charons, impair, namespaces
+from vici_mif.lab.captures import Captures
+from vici_mif.lab.charons import Charon
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.guardian import Guardian
+from vici_mif.lab.hosts import Host
+from vici_mif.lab.impair import DOWN, UP, Impairment
+from vici_mif.lab.installation import Installation
+from vici_mif.lab.removal import take_down
+from vici_mif.lab.state import State, StateFile, root
+from vici_mif.lab.topology import (
+    CHARON_HOSTS,
+    CLIENT,
+    GATEWAY,
+    INSIDE_CLIENT,
+    POOLS,
+    ROUTER,
+    Profile,
+    Topology,
+    Wish,
+    design,
+    family,
+    inside_net,
+    owner,
+)
+
+_FORWARD = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
+_QUIET = {
+    # addresses are given, not asked for
+    "net/ipv6/conf/all/accept_ra": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    # loose, as systemd's and most distributions' defaults; the greater of all and own counts
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a lab is equipped, beside what it looks like."""
+
+    client_charon: Path
+    gateway_charon: Path
+    # auto, libipsec or netlink
+    data_plane: str = "auto"
+    capture: bool = False
+    keys: bool = False
+    debug: int = 1
+    start_charons: bool = True
+
+
+class Lab:
+    """A lab that is up."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._file = StateFile(directory)
+        state = self._file.read()
+        self.name = state.wish.name
+        self.topology: Topology = design(state.wish)
+        self.hosts = {name: self._host(name, state) for name in self.topology.hosts}
+        self.charons = {name: Charon(self.hosts[name], directory) for name in CHARON_HOSTS}
+        self.captures = Captures(directory, self.hosts)
+        self._guardian: Guardian | None = None
+
+    # -- making and finding ------------------------------------------------------------------
+
+    @classmethod
+    def up(cls, wish: Wish, setup: Setup, *, where: Path | None = None, keep: bool = True) -> Lab:
+        """Make a lab. Unless it is to be kept, it goes when this process goes, however that is."""
+        directory = (where or root()) / wish.name
+        _claim(directory, wish, setup)
+        guardian = Guardian(directory)
+        try:
+            lab = cls(directory)
+            lab._guardian = guardian
+            lab._build(setup)
+        except BaseException:
+            take_down(directory)
+            guardian.dismiss()
+            raise
+        if keep:
+            guardian.dismiss()
+            lab._guardian = None
+        return lab
+
+    @classmethod
+    def find(cls, name: str, where: Path | None = None) -> Lab:
+        """The lab of that name, made by whomever."""
+        return cls((where or root()) / name)
+
+    def down(self) -> None:
+        """Remove everything; what was not recorded as ours stays."""
+        take_down(self.directory)
+        for host in self.hosts.values():
+            host.reap()
+        if self._guardian:
+            self._guardian.dismiss()
+            self._guardian = None
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    # -- what is in it -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self._file.read()
+
+    @property
+    def client(self) -> Host:
+        return self.hosts[CLIENT]
+
+    @property
+    def router(self) -> Host:
+        return self.hosts[ROUTER]
+
+    @property
+    def gateway(self) -> Host:
+        return self.hosts[GATEWAY]
+
+    @property
+    def keys_directory(self) -> Path:
+        return self.directory / "keys"
+
+    @property
+    def uplinks(self) -> tuple[str, ...]:
+        return tuple(wire.a.name for wire in self.topology.uplinks)
+
+    def host(self, name: str) -> Host:
+        try:
+            return self.hosts[name]
+        except KeyError:
+            known = ", ".join(self.hosts)
+            raise LabError(f"there is no host {name} in lab {self.name} (hosts: {known})") from None
+
+    # -- what can be done to it --------------------------------------------------------------
+
+    def link_down(self, interface: str, host: str = CLIENT) -> None:
+        """As `ip link set down`: its routes and IPv6 addresses go with it."""
+        self.topology.port(host, interface)
+        namespaces.set_up(self.hosts[host].namespace, interface, up=False)
+
+    def link_up(self, interface: str, host: str = CLIENT) -> None:
+        """Up again, with the addresses and routes that DHCP or the admin gives it."""
+        port = self.topology.port(host, interface)
+        namespaces.raise_port(self.hosts[host].namespace, port)
+
+    def cut(
+        self, uplink: str, remote: int | None = None, directions: tuple[str, ...] = (UP, DOWN)
+    ) -> None:
+        """Drop everything silently in the router; the client's link stays up."""
+        impair.cut(self.router, self.topology, uplink, remote, directions)
+
+    def uncut(self, uplink: str) -> None:
+        impair.uncut(self.router, self.topology, uplink)
+
+    def impair(self, uplink: str, impairment: Impairment) -> None:
+        self.topology.port(CLIENT, uplink)
+        impair.apply(self.hosts, uplink, impairment)
+
+    def start_captures(self) -> None:
+        self.captures.start(captures.outside(self.topology))
+
+    def stop_captures(self) -> None:
+        self.captures.stop()
+
+    # -- building ----------------------------------------------------------------------------
+
+    def _host(self, name: str, state: State) -> Host:
+        prefix = state.charons.get(name)
+        return Host(self.name, name, self.directory, Path(prefix) if prefix else None)
+
+    def _build(self, setup: Setup) -> None:
+        for host in self.hosts.values():
+            host.make_directories()
+            namespaces.create(host.namespace)
+            namespaces.sysctl(host.namespace, _QUIET)
+            namespaces.add_addresses(
+                host.namespace, "lo", self.topology.loopback.get(host.name, ())
+            )
+        self._wire()
+        impair.prepare(self.router)
+        self._masquerade()
+        self._choose_data_plane(setup.data_plane)
+        charons.write_files(self.topology, self.state, self.hosts, self.directory)
+        if setup.capture:
+            self.start_captures()
+        if setup.start_charons:
+            for name in CHARON_HOSTS:
+                self.charons[name].start()
+        with self._file.change() as state:
+            state.ready = True
+
+    def _wire(self) -> None:
+        for wire in self.topology.wires:
+            a, b = (self.hosts[end.host].namespace for end in (wire.a, wire.b))
+            namespaces.connect(wire, a, b)
+        site = self.topology.wish.profile is Profile.SITE
+        for name in (ROUTER, GATEWAY, CLIENT) if site else (ROUTER, GATEWAY):
+            namespaces.sysctl(self.hosts[name].namespace, _FORWARD)
+
+    def _masquerade(self) -> None:
+        wish = self.topology.wish
+        if wish.full:
+            dual = wish.ipv6 or wish.outer == 6
+            site = wish.profile is Profile.SITE
+            pools = POOLS if dual else POOLS[:1]
+            sources = inside_net(INSIDE_CLIENT, dual) if site else pools
+            impair.masquerade(self.gateway, sources, (w.b.name for w in self.topology.remotes))
+
+    def _choose_data_plane(self, asked: str) -> None:
+        esp = has_esp(self.client.namespace, self.topology)
+        if asked == "netlink" and not esp:
+            raise LabError(
+                "this kernel has no ESP, so kernel-netlink carries nothing: "
+                "leave --data-plane at auto, or run the lab in a guest kernel, `make guest CMD=…`"
+            )
+        with self._file.change() as state:
+            state.data_plane = asked if asked != "auto" else ("netlink" if esp else "libipsec")
+
+
+def has_esp(namespace_name: str, topology: Topology) -> bool:
+    versions = {family(address) for address in topology.remote_addresses}
+    return all(namespaces.kernel_has_esp(namespace_name, version) for version in versions)
+
+
+def _claim(directory: Path, wish: Wish, setup: Setup) -> None:
+    """Make the lab's directory and its state file before anything else there is."""
+    file = StateFile(directory)
+    if file.exists():
+        raise LabError(f"lab {wish.name} is there already: `vici-mif lab down --name {wish.name}`")
+    prefixes = {CLIENT: setup.client_charon, GATEWAY: setup.gateway_charon}
+    for prefix in prefixes.values():
+        _ = Installation(prefix).charon
+    _check_length(directory)
+    # keys and passwords lie in it
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    charon_of = {host: str(prefix.resolve()) for host, prefix in prefixes.items()}
+    state = State(wish, charon_of, capture=setup.capture, keys=setup.keys, debug=setup.debug)
+    file.write(state)
+
+
+def _check_length(directory: Path) -> None:
+    # sun_path of unix(7) holds 108 bytes with its terminating zero
+    longest = str(directory / GATEWAY / "run" / "charon.vici")
+    if len(longest.encode()) > 107:
+        raise LabError(f"{directory} is too long for a socket below it: choose a shorter --lab-dir")
+
+
+def names(where: Path | None = None) -> dict[str, str]:
+    """All labs and their condition: up, half-made, or only namespaces that a crash left."""
+    base = where or root()
+    found = {o: "leftover" for ns in namespaces.existing() if (o := owner(ns))}
+    for path in sorted(base.glob("*/state.json")):
+        try:
+            found[path.parent.name] = "up" if StateFile(path.parent).read().ready else "half-made"
+        except LabError:
+            found[path.parent.name] = "broken"
+    return dict(sorted(found.items()))
+
+
+__all__ = ["DOWN", "UP", "Impairment", "Lab", "Setup", "Wish", "names", "take_down"]

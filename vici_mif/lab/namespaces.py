@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces, and the wires, addresses and routes in them, over netlink."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyroute2 import IPRoute, NetlinkError, netns
+
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.topology import Port, Wire, bare, family
+
+T = TypeVar("T")
+
+NETNS_DIR = Path("/run/netns")
+_AF = {4: 2, 6: 10}
+_ANY = {4: "0.0.0.0/0", 6: "::/0"}
+_IFA_F_NODAD = 0x02
+_PROTO_DHCP, _PROTO_RA, _PROTO_STATIC = 16, 9, 4
+
+
+def create(name: str) -> None:
+    try:
+        netns.create(name)
+    except FileExistsError as error:
+        raise LabError(
+            f"network namespace {name} is there already: `vici-mif lab down` of that lab removes it"
+        ) from error
+
+
+def remove(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        netns.remove(name)
+
+
+def existing() -> list[str]:
+    return sorted(p.name for p in NETNS_DIR.iterdir()) if NETNS_DIR.is_dir() else []
+
+
+def inode(name: str) -> int | None:
+    """What identifies a namespace among processes; None where the name is an empty shell.
+
+    A creation that was interrupted leaves a plain file.
+    """
+    try:
+        found = (NETNS_DIR / name).stat()
+    except FileNotFoundError:
+        return None
+    own = Path("/proc/self/ns/net").stat()
+    return found.st_ino if found.st_dev == own.st_dev and found.st_ino != own.st_ino else None
+
+
+def inside(name: str, work: Callable[[], T]) -> T:
+    """Run `work` in a namespace.
+
+    In a thread of its own, for a namespace belongs to a thread; this also keeps pyroute2's
+    event loop apart from one that the caller may be running in.
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            netns.setns(name)
+            results.append(work())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name=f"netns {name}")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def netlink(name: str, work: Callable[[Any], T]) -> T:
+    """Run `work` with a netlink socket of a namespace."""
+
+    def opened() -> T:
+        with IPRoute() as ipr:
+            return work(ipr)
+
+    return inside(name, opened)
+
+
+def sysctl(name: str, values: dict[str, str]) -> None:
+    def write() -> None:
+        for key, value in values.items():
+            path = Path("/proc/sys") / key
+            if path.exists():
+                path.write_text(value)
+
+    inside(name, write)
+
+
+def connect(wire: Wire, a: str, b: str) -> None:
+    """A veth pair between two namespaces, each end under its own name."""
+
+    def add(ipr: Any) -> None:
+        ipr.link(
+            "add",
+            ifname=wire.a.name,
+            kind="veth",
+            peer={"ifname": wire.b.name, "net_ns_fd": b},
+        )
+
+    netlink(a, add)
+    for port, where in ((wire.a, a), (wire.b, b)):
+        raise_port(where, port)
+
+
+def raise_port(name: str, port: Port) -> None:
+    """Bring an interface up with its addresses and default routes, as DHCP and RAs would."""
+
+    def work(ipr: Any) -> None:
+        index = _index(ipr, port.name)
+        ipr.link("set", index=index, state="up")
+        for address in port.addresses:
+            _add_address(ipr, index, address)
+        for gateway in port.gateways:
+            _add_default(ipr, index, port, gateway)
+
+    netlink(name, work)
+
+
+def set_up(name: str, interface: str, up: bool) -> None:
+    netlink(
+        name,
+        lambda ipr: ipr.link("set", index=_index(ipr, interface), state="up" if up else "down"),
+    )
+
+
+def add_addresses(name: str, interface: str, addresses: Iterable[str]) -> None:
+    def work(ipr: Any) -> None:
+        index = _index(ipr, interface)
+        ipr.link("set", index=index, state="up")
+        for address in addresses:
+            _add_address(ipr, index, address)
+
+    netlink(name, work)
+
+
+def _index(ipr: Any, interface: str) -> int:
+    found = ipr.link_lookup(ifname=interface)
+    if not found:
+        raise LabError(f"there is no interface {interface}")
+    return int(found[0])
+
+
+def _add_address(ipr: Any, index: int, address: str) -> None:
+    length = int(address.partition("/")[2])
+    flags = {"flags": _IFA_F_NODAD} if family(address) == 6 else {}
+    with _tolerated(errno.EEXIST):
+        ipr.addr("add", index=index, address=bare(address), prefixlen=length, **flags)
+
+
+def _add_default(ipr: Any, index: int, port: Port, gateway: str) -> None:
+    version = family(gateway)
+    route: dict[str, Any] = {"proto": _PROTO_STATIC}
+    if port.dynamic and version == 4:
+        source = next(bare(a) for a in port.addresses if family(a) == 4)
+        route = {"proto": _PROTO_DHCP, "prefsrc": source}
+    elif port.dynamic:
+        route = {"proto": _PROTO_RA}
+    with _tolerated(errno.EEXIST):
+        ipr.route(
+            "add",
+            family=_AF[version],
+            dst=_ANY[version],
+            gateway=gateway,
+            oif=index,
+            priority=port.metric,
+            **route,
+        )
+
+
+@contextlib.contextmanager
+def _tolerated(code: int) -> Any:
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != code:
+            raise
+
+
+def kernel_has_esp(name: str, version: int) -> bool:
+    """Whether the kernel takes an ESP state: asked by adding one where nobody is hurt."""
+    loop = "127.0.0.1" if version == 4 else "::1"
+    state = ["src", loop, "dst", loop, "proto", "esp", "spi", "0x100"]
+    key = "0x" + os.urandom(20).hex()
+    command = ["ip", "-netns", name, "xfrm", "state"]
+    sealed = ["mode", "tunnel", "aead", "rfc4106(gcm(aes))", key, "128"]
+    added = subprocess.run([*command, "add", *state, *sealed], capture_output=True, check=False)
+    if added.returncode == 0:
+        subprocess.run([*command, "delete", *state], capture_output=True, check=False)
+    return added.returncode == 0
