@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Building charon: pick a series whose source can be had, build it once, find it again."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from vici_mif.build import compile as compiling
+from vici_mif.build import series as series_files
+from vici_mif.build import tree
+from vici_mif.build.cache import Cache, Record, key
+from vici_mif.build.compile import PLAIN, Builder, Flavour
+from vici_mif.build.errors import BuildError
+from vici_mif.build.progress import Progress
+from vici_mif.build.series import Series
+from vici_mif.build.sources import Source, Sources
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be built; two equal requests are answered by one build."""
+
+    patches: Path
+    release: str = ""
+    stock: bool = False
+    tarballs: Path | None = None
+    flavour: Flavour = PLAIN
+
+
+def default_patches() -> Path:
+    """strongswan-patches of the source tree we run from, or as it is installed."""
+    named = os.environ.get("VICI_MIF_PATCHES", "")
+    here = Path(__file__).resolve().parents[2] / "strongswan-patches"
+    installed = Path(sys.prefix) / "share" / "vici-mif" / "strongswan-patches"
+    return Path(named) if named else next((p for p in (here, installed) if p.is_dir()), here)
+
+
+class Charon:
+    """The builds of one cache."""
+
+    def __init__(self, cache: Cache | None = None, progress: Progress | None = None) -> None:
+        self.cache = cache or Cache()
+        self._progress = progress or Progress()
+
+    def path(self, request: Request) -> Path:
+        """The prefix of a finished build."""
+        record = self.cache.chosen(self._name(request))
+        if record is None:
+            flag = " --stock" if request.stock else ""
+            raise BuildError(f"charon is not built yet. Run: vici-mif charon build{flag}")
+        return self.cache.prefix(record)
+
+    def build(self, request: Request, refresh: bool = False) -> Record:
+        """Build unless it is there; refresh looks for newer sources first."""
+        name = self._name(request)
+        record = None if refresh else self.cache.chosen(name)
+        if record:
+            return record
+        compiling.require_tools()
+        with self.cache.lock("charon"):
+            record = None if refresh else self.cache.chosen(name)
+            record = record or self._build(request, refresh)
+            self.cache.choose(name, record)
+        return record
+
+    def tree(self, record: Record) -> Path:
+        """The compiled source tree of a build, for the suites."""
+        found = sorted((self.cache.build(record.key) / "tree").glob("*/configure.ac"))
+        if not found:
+            raise BuildError(
+                f"the source tree of {record.key} is gone. Run: vici-mif charon build --refresh"
+            )
+        return found[0].parent
+
+    def _name(self, request: Request) -> str:
+        candidates = self._candidates(request)
+        named = str(request.tarballs.resolve()) if request.tarballs else ""
+        parts = [part for s in candidates for part in (s.base.sha256, s.digest)]
+        return key([request.release, str(request.stock), named, *parts, *request.flavour.words])
+
+    def _candidates(self, request: Request) -> list[Series]:
+        """The series to try, newest first; stock needs their bases only."""
+        every = series_files.read_all(request.patches)
+        wanted = [s for s in every if request.release in ("", s.base.version)]
+        if not wanted:
+            have = ", ".join(s.base.version for s in every)
+            raise BuildError(f"no series for strongSwan {request.release}; there are {have}")
+        if request.stock:
+            return [Series(s.base, ()) for s in wanted]
+        if not any(s.patches for s in wanted):
+            raise BuildError(f"{request.patches}: the series has no patches; --stock needs none")
+        return [s for s in wanted if s.patches]
+
+    def _build(self, request: Request, refresh: bool) -> Record:
+        series, source = self._pick(request, refresh)
+        name = key([source.digest, series.digest, *request.flavour.words])
+        finished = self.cache.finished(name)
+        if finished:
+            return finished
+        place = self.cache.begin(name)
+        builder = self.prepare(series, source, place)
+        builder.configure(request.flavour, place / "prefix")
+        builder.make()
+        builder.install()
+        record = Record(name, series.base.version, source.label, series.digest)
+        self.cache.finish(record)
+        return record
+
+    def prepare(self, series: Series, source: Source, place: Path) -> Builder:
+        """A tree with the series applied, ready to be configured."""
+        self._progress.step(f"unpacking {source.tarball.name}")
+        work = tree.unpack(source, place / "tree")
+        if series.patches:
+            self._progress.step(f"applying {len(series.patches)} patches without fuzz")
+            tree.apply_series(series, work)
+        return Builder(work, place / "build.log", self._progress)
+
+    def _pick(self, request: Request, refresh: bool) -> tuple[Series, Source]:
+        """The newest series whose source can be had, and say why."""
+        sources = Sources(self.cache, request.tarballs, refresh)
+        failed: list[str] = []
+        for series in self._candidates(request):
+            version = series.base.version
+            self._progress.step(f"looking for the source of strongSwan {version}")
+            try:
+                source, reasons = sources.find(series.base)
+            except BuildError as error:
+                failed.append(f"{version}: {error}")
+                self._progress.step(f"strongSwan {version} cannot be had: {error}")
+            else:
+                why = f" ({'; '.join(reasons)})" if reasons else ""
+                self._progress.step(f"strongSwan {version}: {source.label}{why}")
+                return series, source
+        raise BuildError(
+            "no source of strongSwan can be had:\n  " + "\n  ".join(failed) + "\n"
+            "Put a release tarball into a directory and name it with --tarballs DIR."
+        )

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands `charon` and `guest`. Each sets `run`, a function of the parsed arguments."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vici_mif.build.charon import Charon, Request, default_patches
+from vici_mif.build.errors import BuildError
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+Command = Callable[[argparse.Namespace], int]
+
+
+def add_commands(subparsers: "Subparsers") -> None:
+    """Add our commands to a command line; args.run(args) is the exit status."""
+    charon = subparsers.add_parser("charon", help="build the patched charon, find it, test it")
+    commands = charon.add_subparsers(dest="charon_command", required=True)
+    build = commands.add_parser("build", help="build into the cache, unless it is there")
+    _common(build)
+    build.add_argument("--refresh", action="store_true", help="look for a newer source first")
+    build.set_defaults(run=_guarded(_build))
+    path = commands.add_parser("path", help="print the prefix of the build")
+    _common(path)
+    path.set_defaults(run=_guarded(_path))
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stock", action="store_true", help="strongSwan without our patches")
+    parser.add_argument("--release", default="", help="only this release, such as 6.0.1")
+    parser.add_argument("--tarballs", type=Path, metavar="DIR", help="a directory with the source")
+    parser.add_argument("--patches", type=Path, metavar="DIR", help="where the series are")
+
+
+def _guarded(command: Command) -> Command:
+    """A command whose BuildError is told to the operator instead of raised."""
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return command(args)
+        except BuildError as error:
+            print(f"vici-mif: {error}", file=sys.stderr)
+            return 1
+
+    return run
+
+
+def _request(args: argparse.Namespace) -> Request:
+    return Request(args.patches or default_patches(), args.release, args.stock, args.tarballs)
+
+
+def _build(args: argparse.Namespace) -> int:
+    charon = Charon()
+    record = charon.build(_request(args), args.refresh)
+    series = f"series {record.series[:12]}" if record.series else "without patches"
+    print(f"strongSwan {record.release}, {record.source}, {series}", file=sys.stderr)
+    print(charon.cache.prefix(record))
+    return 0
+
+
+def _path(args: argparse.Namespace) -> int:
+    print(Charon().path(_request(args)))
+    return 0
