@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard against real packets: what leaves an uplink is counted at its far end."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_network
+
+import pytest
+
+from tests.namespace import eventually, ip, own_namespace
+from vici_mif.core.model import GuardWish, Selector
+from vici_mif.edges import guard
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True)
+def _uplink() -> Iterator[None]:
+    """10.1.0.1 and 2001:db8:1::1 live here; everything else lies behind eth0."""
+    with own_namespace():
+        ip("link add eth0 type veth peer name far0")
+        ip("link set far0 up")
+        ip("link set eth0 up")
+        ip("addr add 198.51.100.2/24 dev eth0")
+        ip("addr add 2001:db8:a::2/64 dev eth0 nodad")
+        ip("addr add 10.1.0.1/32 dev lo")
+        ip("addr add 2001:db8:1::1/128 dev lo")
+        ip("neigh add 198.51.100.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
+        ip("neigh add 2001:db8:a::1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
+        ip("route add default via 198.51.100.1")
+        ip("-6 route add default via 2001:db8:a::1")
+        yield
+
+
+def site(*, kernel_esp: bool = False) -> GuardWish:
+    pairs = [("10.1.0.0/16", "10.2.0.0/16"), ("2001:db8:1::/48", "2001:db8:2::/48")]
+    return GuardWish(
+        selectors=tuple(Selector(ip_network(a), ip_network(b)) for a, b in pairs),
+        uplinks=("eth0", "wwan0"),
+        exempt=(ip_network("10.2.9.0/24"), ip_network("198.51.100.0/24")),
+        kernel_esp=kernel_esp,
+    )
+
+
+def leaves(source: str, destination: str, port: int = 9, source_port: int = 0) -> bool:
+    """Whether one datagram from here comes out at the far end of eth0."""
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3)) as tap:
+        tap.bind(("far0", 0))
+        tap.settimeout(0.3)
+        with socket.socket(family, socket.SOCK_DGRAM) as sender:
+            sender.bind((source, source_port))
+            with suppress(PermissionError):
+                sender.sendto(b"in clear", (destination, port))
+        return any_carries(tap, b"in clear")
+
+
+def any_carries(tap: socket.socket, payload: bytes) -> bool:
+    try:
+        while payload not in tap.recv(2048):
+            pass
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [("10.1.0.1", "10.2.0.1"), ("2001:db8:1::1", "2001:db8:2::1")]
+)
+async def test_protected_traffic_does_not_leave(source: str, destination: str) -> None:
+    """Source and destination both in a selector: refused with the guard, sent without."""
+    assert leaves(source, destination)
+
+    await guard.apply(site())
+    assert not leaves(source, destination)
+
+    await guard.apply(None)
+    assert leaves(source, destination)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "source_port"),
+    [
+        ("10.1.0.1", "203.0.113.1", 0),
+        ("198.51.100.2", "10.2.0.1", 0),
+        ("10.1.0.1", "10.2.9.1", 0),
+        ("10.1.0.1", "10.2.0.1", 4500),
+    ],
+    ids=["other destination", "other source", "exempt", "IKE"],
+)
+async def test_the_host_is_not_locked_out(source: str, destination: str, source_port: int) -> None:
+    """What is not protected, exempt, or IKE itself goes on."""
+    await guard.apply(site())
+
+    assert leaves(source, destination, source_port=source_port)
+
+
+async def test_everything_to_everything() -> None:
+    """0.0.0.0/0 on one side: still only the other side's sources are refused."""
+    wish = GuardWish(
+        selectors=(Selector(ip_network("10.1.0.0/16"), ip_network("0.0.0.0/0")),),
+        uplinks=("eth0",),
+        kernel_esp=False,
+    )
+    await guard.apply(wish)
+
+    assert not leaves("10.1.0.1", "203.0.113.1")
+    assert leaves("198.51.100.2", "203.0.113.1")
+
+
+async def test_ipsec_route_is_accepted_by_the_rule_set() -> None:
+    """With kernel ESP the table loads and refuses what has no IPsec policy."""
+    await guard.apply(site(kernel_esp=True))
+
+    assert "rt ipsec exists" in listing()
+    assert not leaves("10.1.0.1", "10.2.0.1")
+
+
+async def test_replacing_leaves_one_table_and_removing_none() -> None:
+    """A second wish replaces the first as a whole."""
+    await guard.apply(site())
+    await guard.apply(GuardWish(uplinks=("eth0",)))
+
+    assert "10.2.0.0" not in listing()
+    assert await guard.present()
+
+    await guard.apply(None)
+    await guard.apply(None)
+    assert listing() == ""
+    assert not await guard.present()
+
+
+async def test_refused_traffic_is_told_so() -> None:
+    """The sender hears it at once instead of waiting for an answer."""
+    await guard.apply(site())
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sender:
+        sender.bind(("10.1.0.1", 0))
+        sender.settimeout(2)
+        with pytest.raises(OSError, match=r"(?i)unreachable|permitted|no route") as caught:
+            sender.connect(("10.2.0.1", 80))
+
+    assert not isinstance(caught.value, TimeoutError)
+
+
+def listing() -> str:
+    done = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_far_end_sees_what_is_sent() -> None:
+    """The judge itself: without a guard the datagram is seen at the far end."""
+    eventually(lambda: leaves("198.51.100.2", "203.0.113.1"), within=3)

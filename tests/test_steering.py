@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steering against the kernel's own routing, in a network namespace of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from tests.namespace import ip, own_namespace
+from vici_mif.core.model import LinkTable, Route, Rule, Steering
+from vici_mif.edges.steering import Range, Steerer, clean
+
+pytestmark = pytest.mark.real
+
+FAR = 4294967295
+
+
+@pytest.fixture(autouse=True)
+def _two_uplinks() -> Iterator[None]:
+    with own_namespace():
+        for number in (0, 1):
+            ip(f"link add eth{number} type veth peer name far{number}")
+            ip(f"link set eth{number} up")
+            ip(f"link set far{number} up")
+            ip(f"addr add 198.51.{number}.2/24 dev eth{number}")
+            ip(f"addr add 2001:db8:{number}::2/64 dev eth{number} nodad")
+            ip(f"route add default via 198.51.{number}.1 metric {100 + number}")
+            ip(f"-6 route add default via 2001:db8:{number}::1 metric {100 + number}")
+        yield
+
+
+def source_rule(address: str, table: int, priority: int = 160) -> Rule:
+    net = ip_network(address)
+    return Rule(priority=priority, family=net.version, table=table, source=net)
+
+
+def two_links() -> Steering:
+    return Steering(
+        rules=(
+            source_rule("198.51.0.2/32", 7791),
+            source_rule("198.51.1.2/32", 7792),
+            source_rule("2001:db8:1::2/128", 7792),
+        ),
+        link_tables=(LinkTable("eth0", 7791), LinkTable("eth1", 7792)),
+    )
+
+
+def inner(*, device: str | None, source: str = "10.3.0.1") -> Steering:
+    """An inner address with its table: the tunnel's route over an unreachable one."""
+    routes = [Route(table=7800, destination=ip_network("10.1.0.0/16"), metric=FAR)]
+    if device:
+        routes.append(
+            Route(
+                table=7800,
+                destination=ip_network("10.1.0.0/16"),
+                device=device,
+                prefsrc=ip_address(source),
+            )
+        )
+    return Steering(rules=(source_rule(f"{source}/32", 7800, 155),), routes=tuple(routes))
+
+
+def leaves_by(destination: str, source: str) -> str:
+    return ip(f"route get {destination} from {source}")
+
+
+async def until(check: Callable[[], object], within: float = 5.0) -> None:
+    async with asyncio.timeout(within):
+        while not check():  # noqa: ASYNC110 - the kernel has no event of ours
+            await asyncio.sleep(0.01)
+
+
+async def test_each_address_leaves_by_its_own_link() -> None:
+    """The copy of main's routes sends either source to its own gateway, in both versions."""
+    await Steerer(Range()).apply(two_links())
+
+    assert "via 198.51.0.1 dev eth0" in leaves_by("203.0.113.1", "198.51.0.2")
+    assert "via 198.51.1.1 dev eth1" in leaves_by("203.0.113.1", "198.51.1.2")
+    assert "via 2001:db8:1::1 dev eth1" in leaves_by("2001:db8:f::1", "2001:db8:1::2")
+
+
+async def test_again_changes_nothing() -> None:
+    """A wish that is fulfilled touches nothing: the kernel's tables stay as they are."""
+    steerer = Steerer(Range())
+    await steerer.apply(two_links())
+    before = [ip("rule"), ip("route show table all"), ip("-6 route show table all")]
+
+    assert await steerer.apply(two_links()) == []
+    assert [ip("rule"), ip("route show table all"), ip("-6 route show table all")] == before
+
+
+async def test_unreachable_lies_underneath() -> None:
+    """Without its tunnel an inner source gets an error and not the default route."""
+    steerer = Steerer(Range())
+    ip("addr add 10.3.0.1/32 dev lo")
+    await steerer.apply(inner(device=None))
+
+    with pytest.raises(AssertionError, match="No route to host"):
+        leaves_by("10.1.0.1", "10.3.0.1")
+    assert "eth0" in leaves_by("203.0.113.1", "10.3.0.1")
+
+
+async def test_waits_for_the_tunnel_device_and_takes_it() -> None:
+    """charon makes its TUN when it likes; the route follows by itself."""
+    steerer = Steerer(Range())
+    waiting = await steerer.apply(inner(device="ipsec0"))
+    watcher = asyncio.create_task(steerer.watch())
+    try:
+        assert any("ipsec0" in sentence for sentence in waiting)
+
+        ip("tuntap add ipsec0 mode tun")
+        ip("link set ipsec0 up")
+        ip("addr add 10.3.0.1/32 dev ipsec0")
+        await until(lambda: "ipsec0" in ip("route show table 7800"))
+    finally:
+        watcher.cancel()
+
+    assert "dev ipsec0" in leaves_by("10.1.0.1", "10.3.0.1")
+
+
+async def test_follows_main() -> None:
+    """A new gateway from DHCP comes into the link's table; a lost one leaves it."""
+    steerer = Steerer(Range())
+    await steerer.apply(two_links())
+    watcher = asyncio.create_task(steerer.watch())
+    try:
+        ip("route replace default via 198.51.1.254 dev eth1 metric 101")
+        await until(lambda: "198.51.1.254" in ip("route show table 7792"))
+        ip("route del default dev eth1 metric 101")
+        await until(lambda: "default" not in ip("route show table 7792"))
+    finally:
+        watcher.cancel()
+
+    assert "198.51.1.0/24" in ip("route show table 7792")
+
+
+async def test_puts_back_what_others_delete() -> None:
+    """`ip rule flush` of somebody else is undone and counted."""
+    steerer = Steerer(Range())
+    await steerer.apply(two_links())
+    watcher = asyncio.create_task(steerer.watch())
+    try:
+        ip("rule del priority 160 from 198.51.0.2")
+        await until(lambda: "from 198.51.0.2 lookup 7791" in ip("rule"))
+        ip("route flush table 7792")
+        await until(lambda: "default" in ip("route show table 7792"))
+    finally:
+        watcher.cancel()
+
+    assert steerer.restored >= 1
+
+
+async def test_a_changed_preferred_source_is_replaced() -> None:
+    """IPv4 and IPv6 alike: the new route stands and the old one is gone."""
+    steerer = Steerer(Range())
+    ip("tuntap add ipsec0 mode tun")
+    ip("link set ipsec0 up")
+    for address in ("10.3.0.1/32", "10.3.0.2/32", "2001:db8:3::1/128", "2001:db8:3::2/128"):
+        ip(f"addr add {address} dev ipsec0")
+
+    for last in (1, 2):
+        wish = Steering(
+            routes=(
+                Route(7800, ip_network("10.1.0.0/16"), "ipsec0", ip_address(f"10.3.0.{last}")),
+                Route(
+                    7800, ip_network("2001:db8:1::/48"), "ipsec0", ip_address(f"2001:db8:3::{last}")
+                ),
+                Route(7800, ip_network("2001:db8:1::/48"), metric=FAR),
+            )
+        )
+        assert await steerer.apply(wish) == []
+
+    assert ip("route show table 7800").count("10.3.0.2") == 1
+    assert "10.3.0.1" not in ip("route show table 7800")
+    assert ip("-6 route show table 7800").count("src 2001:db8:3::2") == 1
+    assert "src 2001:db8:3::1" not in ip("-6 route show table 7800")
+    assert "unreachable" in ip("-6 route show table 7800")
+
+
+async def test_touches_nothing_of_others() -> None:
+    """Rules and routes without our mark stay, even in our ranges; `down` leaves none of ours."""
+    ip("rule add priority 155 from 192.0.2.1 lookup 7795")
+    ip("route add 192.0.2.0/24 dev eth0 table 7795")
+    before = [ip("rule"), ip("-6 rule"), ip("route show table all"), ip("-6 route show table all")]
+    await Steerer(Range()).apply(two_links())
+    assert "7791" in ip("rule")
+
+    await clean(Range())
+
+    after = [ip("rule"), ip("-6 rule"), ip("route show table all"), ip("-6 route show table all")]
+    assert after == before
+
+
+async def test_main_without_default_but_for_this_host() -> None:
+    """The rule that lets the host's own traffic use main first comes out as `ip` would say it."""
+    rule = Rule(priority=150, family=4, table=254, iif="lo", suppress_prefixlength=0)
+    await Steerer(Range()).apply(Steering(rules=(rule,)))
+
+    assert "150:\tfrom all iif lo lookup main suppress_prefixlength 0" in ip("rule")
+    assert await Steerer(Range()).apply(Steering(rules=(rule,))) == []
+    assert ip("rule").count("150:") == 1

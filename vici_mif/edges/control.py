@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's two unix sockets: one line of JSON in, one line of JSON out.
+
+`control.sock` is root's and takes every question; `status.sock` is readable by a
+group and takes only those that change nothing. A connection may ask many times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Question: TypeAlias = dict[str, Any]
+Answer: TypeAlias = dict[str, Any]
+Handler: TypeAlias = Callable[[Question], Awaitable[Answer]]
+
+LINE_LIMIT = 64 * 1024  # of a question; an answer may be as long as it is
+CONTROL = "control.sock"
+STATUS = "status.sock"
+
+
+class ControlError(Exception):
+    """The controller cannot be asked; the text says why."""
+
+
+class NoController(ControlError):  # noqa: N818 - named for what was found
+    """Nobody listens there."""
+
+
+class NotPermitted(ControlError):  # noqa: N818 - named for what was found
+    """The socket is there and may not be used by this user."""
+
+
+class ControlServer:
+    """Both sockets of one controller."""
+
+    def __init__(self, run_dir: Path, group: str, handle: Handler, harmless: Collection[str]):
+        self._run_dir = run_dir
+        self._group = group
+        self._handle = handle
+        self._harmless = frozenset(harmless)
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self) -> str | None:
+        """Listen on both; returns a warning when the group does not exist."""
+        self._run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        gid = _group_id(self._group)
+        await self._listen(CONTROL, None, None)
+        await self._listen(STATUS, self._harmless, gid)
+        if gid is None:
+            return f"group '{self._group}' does not exist: only root can read the status"
+        return None
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for name in (CONTROL, STATUS):
+            (self._run_dir / name).unlink(missing_ok=True)
+        self._servers.clear()
+
+    async def _listen(self, name: str, allowed: frozenset[str] | None, gid: int | None) -> None:
+        path = self._run_dir / name
+        sock = _bind(path)
+        if gid is not None:
+            os.chown(path, -1, gid)
+            os.chmod(path, 0o660)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(reader, writer, allowed)
+
+        self._servers.append(await asyncio.start_unix_server(serve, sock=sock, limit=LINE_LIMIT))
+
+    async def _serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        allowed: frozenset[str] | None,
+    ) -> None:
+        try:
+            while line := await reader.readline():
+                answer = await self._answer(line, allowed)
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (OSError, ValueError):  # gone, or a line over the limit
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes, allowed: frozenset[str] | None) -> Answer:
+        try:
+            question = json.loads(line)
+        except ValueError:
+            return refusal("the question is not JSON")
+        if not isinstance(question, dict) or not isinstance(question.get("ask"), str):
+            return refusal("the question has no 'ask'")
+        if allowed is not None and question["ask"] not in allowed:
+            return refusal(f"'{question['ask']}' needs {CONTROL}, which is root's")
+        return await self._handle(question)
+
+
+def refusal(error: str) -> Answer:
+    """The answer to a question that is not answered."""
+    return {"ok": False, "error": error}
+
+
+def ask(run_dir: Path, question: Question, *, wait_s: float = 10.0) -> Answer:
+    """Put one question to a running controller, over the first socket we may use."""
+    denied = None
+    for name in (CONTROL, STATUS):
+        try:
+            return _ask(run_dir / name, question, wait_s)
+        except PermissionError:
+            denied = name
+        except (FileNotFoundError, ConnectionRefusedError):
+            continue
+        except (OSError, ValueError) as error:
+            raise ControlError(f"{run_dir / name}: {error}") from error
+    if denied:
+        raise NotPermitted(f"{run_dir / denied}: this user may not ask the controller")
+    raise NoController(f"no controller runs here (nobody listens on {run_dir / CONTROL})")
+
+
+def _ask(path: Path, question: Question, wait_s: float) -> Answer:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(wait_s)
+        sock.connect(str(path))
+        sock.sendall(json.dumps(question).encode() + b"\n")
+        with sock.makefile("rb") as lines:
+            line = lines.readline()
+    if not line.endswith(b"\n"):
+        raise ControlError(f"{path}: the controller went away before it answered")
+    answer = json.loads(line)
+    if not isinstance(answer, dict):
+        raise ControlError(f"{path}: the controller's answer is not an object")
+    return answer
+
+
+def hold_namespace() -> socket.socket | None:
+    """Claim this network namespace; None when another controller has it.
+
+    An abstract socket belongs to the network namespace and ends with its process,
+    so nothing can be left behind.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.bind("\0vici-mif/controller")
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def _bind(path: Path) -> socket.socket:
+    """A listening socket at `path`, never open to others for a moment."""
+    if _is_answered(path):
+        raise ControlError(f"{path}: another controller listens here")
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        raise ControlError(f"{path}: {error.strerror}") from error
+    finally:
+        os.umask(mask)
+    return sock
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard: one nftables table that refuses protected traffic in clear on the uplinks.
+
+The table is replaced as a whole in one transaction, so there is no moment without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from typing import Any
+
+from vici_mif.core.model import GuardWish, IPNetwork, Selector
+
+FAMILY, TABLE = "inet", "vici_mif"
+TIMEOUT = 10.0
+HOOKS = ("output", "forward")
+
+Expression = dict[str, Any]
+
+
+class GuardError(Exception):
+    """nft is not there or refused; the text says what it said."""
+
+
+async def apply(wish: GuardWish | None) -> None:
+    """Make the table this one; None takes it away."""
+    await _nft("-j", "-f", "-", stdin=json.dumps({"nftables": list(_commands(wish))}))
+
+
+async def present() -> bool:
+    """Whether our table is there: others flush the whole ruleset as a habit."""
+    listing = json.loads(await _nft("-j", "list", "tables"))
+    return any(
+        item.get("table", {}).get("name") == TABLE and item["table"].get("family") == FAMILY
+        for item in listing["nftables"]
+    )
+
+
+async def _nft(*arguments: str, stdin: str = "") -> str:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nft",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise GuardError(f"nft: {error.strerror}; install the package nftables") from error
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            out, err = await process.communicate(stdin.encode())
+    except TimeoutError as error:
+        process.kill()
+        raise GuardError(f"nft gave no answer within {TIMEOUT:g} s") from error
+    if process.returncode:
+        raise GuardError(f"nft: {err.decode(errors='replace').strip()}")
+    return out.decode()
+
+
+def _commands(wish: GuardWish | None) -> Iterator[Expression]:
+    table = {"family": FAMILY, "name": TABLE}
+    # `delete` fails where there is none, so that an `add` goes before it
+    yield {"add": {"table": table}}
+    yield {"delete": {"table": table}}
+    if wish is None:
+        return
+    yield {"add": {"table": table}}
+    for hook in HOOKS:
+        chain = {"family": FAMILY, "table": TABLE, "name": hook}
+        base = {"type": "filter", "hook": hook, "prio": 0, "policy": "accept"}
+        yield {"add": {"chain": chain | base}}
+        for expressions in _rules(wish, hook):
+            rule = {"family": FAMILY, "table": TABLE, "chain": hook, "expr": expressions}
+            yield {"add": {"rule": rule}}
+
+
+def _rules(wish: GuardWish, hook: str) -> Iterator[list[Expression]]:
+    accept: Expression = {"accept": None}
+    if not wish.uplinks:
+        return
+    yield [_match({"meta": {"key": "oifname"}}, _set(sorted(wish.uplinks)), "!="), accept]
+    yield [_match({"meta": {"key": "l4proto"}}, "esp"), accept]
+    if hook == "output":
+        yield [_match(_field("udp", "sport"), _set([500, 4500])), accept]
+    for version in (4, 6):
+        if exempt := _prefixes(net for net in wish.exempt if net.version == version):
+            yield [_match(_field(_protocol(version), "daddr"), _set(exempt)), accept]
+    if wish.kernel_esp:
+        yield [_match({"rt": {"key": "ipsec"}}, True), accept]
+    for selector in wish.selectors:
+        yield [*_protected(selector), {"counter": None}, _REJECT]
+
+
+_REJECT: Expression = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+
+
+def _protected(selector: Selector) -> Iterator[Expression]:
+    """Source and destination; a selector of everything still names the IP version."""
+    protocol = _protocol(selector.local.version)
+    yield _match({"meta": {"key": "nfproto"}}, {4: "ipv4", 6: "ipv6"}[selector.local.version])
+    for field, prefix in (("saddr", selector.local), ("daddr", selector.remote)):
+        if prefix.prefixlen:
+            yield _match(_field(protocol, field), _prefix(prefix))
+
+
+def _match(left: Expression, right: object, operator: str = "==") -> Expression:
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+def _field(protocol: str, field: str) -> Expression:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _protocol(version: int) -> str:
+    return {4: "ip", 6: "ip6"}[version]
+
+
+def _set(items: Iterable[object]) -> Expression:
+    return {"set": list(items)}
+
+
+def _prefix(network: IPNetwork) -> Expression:
+    return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
+
+
+def _prefixes(networks: Iterable[IPNetwork]) -> list[Expression]:
+    """Of one IP version, without overlaps: an interval set takes none."""
+    found = list(networks)
+    four: list[IPNetwork] = [
+        *collapse_addresses(net for net in found if isinstance(net, IPv4Network))
+    ]
+    six: list[IPNetwork] = [
+        *collapse_addresses(net for net in found if isinstance(net, IPv6Network))
+    ]
+    return [_prefix(net) for net in (*four, *six)]

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""orders.json: what operators asked for by hand, the only thing kept over restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from vici_mif.core.model import Order, OrderKind
+from vici_mif.edges import files
+
+SCHEMA = "vici-mif/orders/1"
+NAME = "orders.json"
+
+
+class OrdersError(Exception):
+    """The kept orders cannot be understood; the text says where and what to do."""
+
+
+def read(state_dir: Path) -> tuple[Order, ...]:
+    """The kept orders; none where there is no file."""
+    path = state_dir / NAME
+    if not path.exists():
+        return ()
+    try:
+        content = json.loads(files.read_text(path))
+        if content["schema"] != SCHEMA:
+            raise OrdersError(f"{path}: schema {content['schema']!r}, expected {SCHEMA!r}")
+        return tuple(_order(entry) for entry in content["orders"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OrdersError(
+            f"{path}: not a list of orders ({error}); correct it, or remove it to have no orders"
+        ) from error
+
+
+def write(state_dir: Path, orders: Iterable[Order]) -> None:
+    """Replace the kept orders."""
+    content = {"schema": SCHEMA, "orders": [_entry(order) for order in orders]}
+    files.replace(state_dir / NAME, json.dumps(content, indent=2) + "\n", mode=0o600)
+
+
+def _order(entry: dict[str, Any]) -> Order:
+    return Order(
+        id=int(entry["id"]),
+        kind=OrderKind(entry["kind"]),
+        peer=str(entry["peer"]),
+        given=str(entry["given"]),
+        by=str(entry.get("by", "operator")),
+    )
+
+
+def _entry(order: Order) -> dict[str, object]:
+    return {
+        "id": order.id,
+        "kind": str(order.kind),
+        "peer": order.peer,
+        "given": order.given,
+        "by": order.by,
+    }
