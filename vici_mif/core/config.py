@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wish: YAML text to a frozen tree, or every mistake with its place.
+
+A key whose feature does not exist yet is refused by name (LATER), not as unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from vici_mif.core import document, inline
+from vici_mif.core.document import ConfigError, Document, Key, Problem, Source
+from vici_mif.core.inline import Frozen, InlineConnection
+
+__all__ = ["Config", "ConfigError", "ConnectionConfig", "Source", "parse", "schema"]
+
+DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+DELAY_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _delay(value: object) -> object:
+    match = DELAY.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if match is None:
+        raise PydanticCustomError("place", "expected a time such as 5s, 500ms or 2m")
+    return float(match[1]) * DELAY_UNITS[match[2]]
+
+
+def _range(value: object) -> object:
+    match = re.fullmatch(r"(\d+)-(\d+)", str(value).strip())
+    if match is None or int(match[1]) > int(match[2]):
+        raise PydanticCustomError("place", "expected a range such as 150-169")
+    return (int(match[1]), int(match[2]))
+
+
+def _link(value: object) -> object:
+    return {"match": value} if isinstance(value, str) else value
+
+
+def _one_text(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Delay = Annotated[
+    float,
+    BeforeValidator(_delay),
+    WithJsonSchema({"type": ["string", "number"], "pattern": "^[0-9.]+ *(ms|s|m|h)?$"}),
+]
+Range = Annotated[
+    tuple[int, int],
+    BeforeValidator(_range),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"}),
+]
+
+
+class LinkMatch(Frozen):
+    """Which local interfaces to use. Order is rank: first is best."""
+
+    match: str = Field(min_length=1, description="An interface's name or a pattern: `wwan*`.")
+
+    def fits(self, name: str) -> bool:
+        return fnmatchcase(name, self.match)
+
+    @property
+    def exact(self) -> bool:
+        """A name, not a pattern: its path exists even while the link does not."""
+        return not any(c in self.match for c in "*?[")
+
+
+class Remotes(Frozen):
+    """The peer's addresses."""
+
+    use: Annotated[tuple[str, ...], BeforeValidator(_one_text)] = Field(
+        min_length=1,
+        description="An address or a name of the peer, instead of the connection's remote_addrs.",
+    )
+
+    @field_validator("use")
+    @classmethod
+    def _one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > 1:
+            raise PydanticCustomError(
+                "place", "more than one remote comes in a later version", {"at": "1"}
+            )
+        return value
+
+
+class ConnectionConfig(Frozen):
+    """One peer: a connection that charon has, or an inline one, and our links."""
+
+    links: tuple[
+        Annotated[
+            LinkMatch,
+            BeforeValidator(_link),
+            WithJsonSchema({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/LinkMatch"}]}),
+        ],
+        ...,
+    ] = Field(min_length=1, description="Local interfaces, best first; patterns are allowed.")
+    connection: InlineConnection | None = Field(
+        default=None,
+        description="The connection itself, in swanctl's terms, where charon has none.",
+    )
+    children: tuple[str, ...] = Field(
+        default=(), description="Children to open on each tunnel. Default: all of the connection."
+    )
+    remotes: Remotes | None = Field(
+        default=None, description="The peer's addresses. Default: the connection's remote_addrs."
+    )
+    tunnels: int | None = Field(
+        default=None, ge=1, le=16, description="How many tunnels. Default: one per path, at most 4."
+    )
+    inner: Literal["auto", "per-path", "one"] = Field(
+        default="auto",
+        description="How inner traffic finds its tunnel. auto: per-path where the connection has "
+        "virtual IPs, else one.",
+    )
+    hold_down: Delay = Field(
+        default=5.0, description="How long a path must work again before its tunnel goes home."
+    )
+    without_clone: Literal["single", "refuse"] = Field(
+        default="single",
+        description="With a peer or a charon that cannot clone: one tunnel, or none.",
+    )
+    on_stop: Literal["keep", "close"] = Field(
+        default="keep", description="What becomes of the tunnels when the controller is stopped."
+    )
+
+
+class DaemonConfig(Frozen):
+    """The controller itself."""
+
+    vici: str = Field(default="/run/charon.vici", description="charon's VICI socket.")
+    group: str = Field(default="vici-mif", description="Members of this group may read the status.")
+    tables: Range = Field(
+        default=(7791, 7890), description="Routing tables that are ours, at least 64."
+    )
+    rules: Range = Field(
+        default=(150, 169), description="Rule preferences that are ours, below 220."
+    )
+    run_dir: str = Field(default="/run/vici-mif", description="Where the control sockets stand.")
+    state_dir: str = Field(default="/var/lib/vici-mif", description="Where orders.json stands.")
+
+    @field_validator("tables")
+    @classmethod
+    def _tables(cls, value: tuple[int, int]) -> tuple[int, int]:
+        low, high = value
+        if high - low + 1 < 64 or low <= 0 or low <= 255 <= high or low <= 220 <= high:
+            raise PydanticCustomError(
+                "place", "expected at least 64 tables that leave out 220 and 253 to 255"
+            )
+        return value
+
+    @field_validator("rules")
+    @classmethod
+    def _rules(cls, value: tuple[int, int]) -> tuple[int, int]:
+        low, high = value
+        # charon's own rule has preference 220 and must come after ours
+        if not (low > 0 and high < 220 and high - low + 1 >= 12):
+            raise PydanticCustomError("place", "expected at least 12 preferences from 1 to 219")
+        return value
+
+
+class Config(Frozen):
+    """The whole configuration: config.yaml and conf.d together."""
+
+    version: Literal[1] = Field(description="The format's version.")
+    connections: dict[str, ConnectionConfig] = Field(
+        min_length=1, description="By the name of the connection in charon."
+    )
+    daemon: DaemonConfig = DaemonConfig()
+
+    @field_validator("connections")
+    @classmethod
+    def _one_peer(cls, value: dict[str, ConnectionConfig]) -> dict[str, ConnectionConfig]:
+        if len(value) > 1:
+            second = list(value)[1]
+            raise PydanticCustomError(
+                "place", "a second peer comes in a later version", {"at": second}
+            )
+        return value
+
+
+LATER: frozenset[Key] = frozenset(
+    {
+        ("gateway",),
+        ("connections", "*", "rank"),
+        ("connections", "*", "pairs"),
+        ("connections", "*", "policy"),
+        ("connections", "*", "probe"),
+        ("connections", "*", "authenticate"),
+        ("connections", "*", "lan"),
+        ("connections", "*", "mtu"),
+        ("connections", "*", "spares"),
+        ("connections", "*", "remotes", "learn"),
+        ("connections", "*", "links", "*", "cost"),
+        ("connections", "*", "links", "*", "probe"),
+        ("connections", "*", "links", "*", "name"),
+        ("daemon", "metrics"),
+        ("daemon", "mark_mask"),
+        ("daemon", "hooks"),
+        ("daemon", "journal"),
+    }
+)
+"""Keys of the full format that are not built yet."""
+
+LATER_VALUES: Mapping[Key, frozenset[str]] = {
+    ("connections", "*", "inner"): frozenset({"shared", "transport"}),
+    ("connections", "*", "without_clone"): frozenset({"authenticate"}),
+}
+
+_C: Key = ("connections", "*", "connection")
+MODELS: Mapping[Key, type[BaseModel]] = {
+    (): Config,
+    ("daemon",): DaemonConfig,
+    ("connections", "*"): ConnectionConfig,
+    ("connections", "*", "links", "*"): LinkMatch,
+    ("connections", "*", "remotes"): Remotes,
+    _C: InlineConnection,
+    **{(*_C, f"{side}{n}"): inline.Auth for side in ("local", "remote") for n in ("", "-1", "-2")},
+    (*_C, "children", "*"): inline.InlineChild,
+    (*_C, "secrets", "*"): inline.SecretEntry,
+    (*_C, "secrets", "*", "secret"): inline.SecretSource,
+}
+"""Which keys are known where."""
+
+ANY_NAME: frozenset[Key] = frozenset(
+    {("connections",), ("connections", "*", "links"), (*_C, "children"), (*_C, "secrets")}
+)
+"""Places whose keys are names or numbers of the operator's."""
+
+
+def parse(sources: Iterable[Source]) -> Config:
+    """config.yaml first, then conf.d in order. Raises ConfigError with every problem."""
+    read = document.read(sources)
+    try:
+        return Config.model_validate(read.data)
+    except ValidationError as error:
+        raise ConfigError(
+            _problem(read, details) for details in error.errors(include_url=False)
+        ) from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a whole configuration, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": "vici-mif configuration",
+    }
+
+
+def pattern(key: Key) -> Key:
+    """The key with each name of the operator's replaced by `*`."""
+    out: Key = ()
+    for part in key:
+        out = (*out, "*" if out in ANY_NAME else part)
+    return out
+
+
+def _problem(read: Document, details: ErrorDetails) -> Problem:
+    context = details.get("ctx", {})
+    at = [part for part in details["loc"] if part != "[key]"]
+    key: Key = (
+        (*at, *(int(p) if p.isdigit() else p for p in str(context["at"]).split(".")))
+        if ("at" in context)
+        else tuple(at)
+    )
+    of_key = details["type"] == "extra_forbidden" or "[key]" in details["loc"] or "at" in context
+    return Problem(read.place(key, of_key=of_key), document.dotted(key), _text(key, details))
+
+
+def _text(key: Key, details: ErrorDetails) -> str:
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown(key)
+        case "missing":
+            return "missing"
+        case "literal_error" if details["input"] in LATER_VALUES.get(pattern(key), ()):
+            return f"`{details['input']}` comes in a later version; {_expected(details)}"
+        case "place":
+            return details["msg"]
+        case "model_type" | "dict_type":
+            return "expected keys and values"
+    return _expected(details) + _found(key, details["input"])
+
+
+def _unknown(key: Key) -> str:
+    shape = pattern(key)
+    if shape in LATER:
+        return "comes in a later version"
+    model = MODELS.get(shape[:-1])
+    near = document.nearest(str(key[-1]), _names(model)) if model else None
+    return f"unknown key; nearest known: {near}" if near else "unknown key"
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _expected(details: ErrorDetails) -> str:
+    return details["msg"].replace("Input should be", "expected").replace("Value error, ", "")
+
+
+def _found(key: Key, value: object) -> str:
+    """Nothing near a secret is repeated."""
+    if "secrets" in key:
+        return ", found (hidden)"
+    return f", found {value!r}" if isinstance(value, str | int | float | bool) else ""
