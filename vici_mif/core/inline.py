@@ -56,7 +56,7 @@ CONNECTION_TEXT = _words(
     "fragmentation childless send_certreq send_cert ocsp ppk_id ppk_required keyingtries unique "
     "reauth_time rekey_time over_time rand_time if_id_in if_id_out"
 )
-CONNECTION_TEXTS = _words("local_addrs remote_addrs proposals vips pools")
+CONNECTION_TEXTS = _words("proposals pools")
 
 AUTH_TEXT = _words("round auth id eap_id aaa_id xauth_id ca_id revocation")
 AUTH_TEXTS = _words("certs cacerts pubkeys groups cert_policy")
@@ -65,10 +65,10 @@ CHILD_TEXT = _words(
     "sha256_96 rekey_time life_time rand_time rekey_bytes life_bytes rand_bytes rekey_packets "
     "life_packets rand_packets updown hostaccess mode policies policies_fwd_out dpd_action ipcomp "
     "inactivity reqid priority interface mark_in mark_in_sa mark_out set_mark_in set_mark_out "
-    "if_id_in if_id_out label label_mode tfc_padding replay_window per_cpu_sas hw_offload copy_df "
-    "copy_ecn copy_dscp icmp start_action close_action"
+    "label label_mode tfc_padding replay_window per_cpu_sas hw_offload copy_df "
+    "copy_ecn copy_dscp icmp close_action"
 )
-CHILD_TEXTS = _words("ah_proposals esp_proposals local_ts remote_ts")
+CHILD_TEXTS = _words("ah_proposals esp_proposals")
 
 
 class Frozen(BaseModel):
@@ -83,9 +83,23 @@ def _swanctl(name: str, about: str, texts: list[str], lists: list[str]) -> type[
     return create_model(name, __base__=Frozen, __doc__=about, **fields)
 
 
-Auth = _swanctl("Auth", "One authentication round of one side.", AUTH_TEXT, AUTH_TEXTS)
-InlineChild = _swanctl("InlineChild", "A child's template.", CHILD_TEXT, CHILD_TEXTS)
+_Auth = _swanctl("_Auth", "", AUTH_TEXT, AUTH_TEXTS)
+_Child = _swanctl("_Child", "", CHILD_TEXT, CHILD_TEXTS)
 _Connection = _swanctl("_Connection", "", CONNECTION_TEXT, CONNECTION_TEXTS)
+
+
+class Auth(_Auth):  # type: ignore[misc, valid-type]
+    """One authentication round of one side."""
+
+
+class InlineChild(_Child):  # type: ignore[misc, valid-type]
+    """A child's template."""
+
+    local_ts: Texts = ()
+    remote_ts: Texts = ()
+    start_action: Text | None = None
+    if_id_in: Text | None = None
+    if_id_out: Text | None = None
 
 
 class SecretSource(Frozen):
@@ -130,13 +144,17 @@ def secret_kind(name: str) -> str | None:
 class InlineConnection(_Connection):  # type: ignore[misc, valid-type]
     """A connection that charon does not have by itself."""
 
-    local: Auth = Field(default_factory=Auth)  # type: ignore[valid-type]
-    local_1: Auth | None = Field(default=None, alias="local-1")  # type: ignore[valid-type]
-    local_2: Auth | None = Field(default=None, alias="local-2")  # type: ignore[valid-type]
-    remote: Auth = Field(default_factory=Auth)  # type: ignore[valid-type]
-    remote_1: Auth | None = Field(default=None, alias="remote-1")  # type: ignore[valid-type]
-    remote_2: Auth | None = Field(default=None, alias="remote-2")  # type: ignore[valid-type]
-    children: dict[str, InlineChild] = Field(min_length=1)  # type: ignore[valid-type]
+    local_addrs: Texts = ()
+    remote_addrs: Texts = ()
+    vips: Texts = ()
+
+    local: Auth = Field(default_factory=Auth)
+    local_1: Auth | None = Field(default=None, alias="local-1")
+    local_2: Auth | None = Field(default=None, alias="local-2")
+    remote: Auth = Field(default_factory=Auth)
+    remote_1: Auth | None = Field(default=None, alias="remote-1")
+    remote_2: Auth | None = Field(default=None, alias="remote-2")
+    children: dict[str, InlineChild] = Field(min_length=1)
     secrets: dict[str, SecretEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")

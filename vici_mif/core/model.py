@@ -145,6 +145,10 @@ class Sa:
     """charon knows no valid path at the moment."""
     established_delay: float | None = None
     """Seconds since it was established."""
+    rekey_delay: float | None = None
+    """Seconds until charon rekeys it."""
+    reauth_delay: float | None = None
+    """Seconds until charon authenticates again."""
     tasks_queued: tuple[str, ...] = ()
     tasks_active: tuple[str, ...] = ()
     """Tasks this end began; IKE_DELETE here while going down means: closed from this end."""

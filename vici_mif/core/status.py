@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `status --json` says: schema vici-mif/status/1.
+
+Keys are snake_case, times RFC 3339 UTC, spans seconds with `_s`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA: Final = "vici-mif/status/1"
+
+PeerState = Literal["up", "degraded", "down", "standby", "waiting"]
+
+EXIT_CODES: dict[PeerState, int] = {
+    "up": 0,
+    "standby": 0,
+    "degraded": 1,
+    "down": 2,
+    "waiting": 2,
+}
+"""`vici-mif status` ends with the worst of the peers."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DaemonStatus(_Model):
+    """The controller itself."""
+
+    version: str
+    charon: str | None = Field(description="charon's version; null while there is none.")
+    patched: bool = Field(description="charon has the series.")
+    config: str = Field(description="The configuration file.")
+    since: str = Field(description="When the controller was started.")
+    why: str = Field(default="", description="What is wrong with charon, in plain words.")
+
+
+class ChildStatus(_Model):
+    """One CHILD_SA."""
+
+    name: str
+    state: str
+    spi_in: str
+    spi_out: str
+    local_ts: tuple[str, ...]
+    remote_ts: tuple[str, ...]
+    tx_bytes: int
+    rx_bytes: int
+
+
+class TunnelStatus(_Model):
+    """One member of the family with its CHILD SAs."""
+
+    name: str = Field(description="Its home: LINK/REMOTE.")
+    ike_id: int = Field(description="charon's unique id; a rekey changes it.")
+    home: str | None = Field(description="The path it belongs to.")
+    current: str | None = Field(description="The path it is on; null: on none we know.")
+    local: str
+    remote: str
+    inner: tuple[str, ...] = Field(description="Inner addresses.")
+    children: tuple[ChildStatus, ...]
+    since: str = Field(description="Since when it is on `current`.")
+    pinned_s: float | None = Field(default=None, description="Left of the pin at the last look.")
+
+
+class PathStatus(_Model):
+    """One pair of addresses."""
+
+    name: str
+    link: str
+    local: str | None
+    remote: str | None
+    state: Literal["active", "ready", "idle", "testing", "failed", "drained", "denied"]
+    probe: Literal["inner", "ike", "passive"] = "ike"
+    rtt_s: float | None = None
+    jitter_s: float | None = None
+    loss: float | None = None
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    probe_bytes_today: int = 0
+    since: str
+    why: str
+
+
+class PeerStatus(_Model):
+    """One peer."""
+
+    name: str
+    state: PeerState
+    mode: Literal["per-path", "one", "single", "passive"] | None
+    why: str = Field(description="One sentence: why this state, why this mode.")
+    authentications: int = Field(description="Runs of IKE_AUTH since the controller started.")
+    clones: int = Field(description="Clones made since the controller started.")
+    family: int | None = Field(description="clone-family of charon.")
+    tunnels: tuple[TunnelStatus, ...]
+    paths: tuple[PathStatus, ...]
+
+
+class OrderStatus(_Model):
+    """What an operator asked for by hand."""
+
+    id: int
+    kind: str
+    peer: str
+    given: str
+    by: str
+
+
+class Status(_Model):
+    """All of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Literal["vici-mif/status/1"] = Field(default=SCHEMA, alias="schema")
+    daemon: DaemonStatus
+    peers: tuple[PeerStatus, ...]
+    orders: tuple[OrderStatus, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 up, 1 degraded, 2 down."""
+        return max((EXIT_CODES[peer.state] for peer in self.peers), default=2)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(by_alias=True, indent=2)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the status."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Status.model_json_schema(by_alias=True),
+        "title": SCHEMA,
+    }
+
+
+class Clock:
+    """Turns the planner's monotonic seconds into times people read."""
+
+    def __init__(self, now: float, utc: datetime) -> None:
+        self._now, self._utc = now, utc
+
+    def rfc3339(self, at: float) -> str:
+        when = self._utc - timedelta(seconds=self._now - at)
+        return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
