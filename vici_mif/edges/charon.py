@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""charon: carries out orders over VICI and tells what happened as facts.
+
+Three roles, each with connections of its own: events (always drained: charon keeps what
+a slow reader does not take), reading, and orders. Events are subscribed before the first
+snapshot, so nothing falls between. An event only names an SA; that one is then read, but
+where the event has the whole SA in it, as the series' own events do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from vici_mif.core import actions, events, swan
+from vici_mif.core.model import Connection as ConnectionSeen
+from vici_mif.core.model import Sa
+from vici_mif.edges import requests, vici
+from vici_mif.edges.vici import Connection, Tree
+
+Emit = Callable[[events.Event], None]
+
+STOCK_EVENTS = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey")
+SERIES_EVENTS = ("ike-clone", "ike-migrate", "ike-probe")
+SUPPORT = "ike-clone"  # docs/vici.md: registering for it shows the series
+LANES = 3  # connections for orders; what concerns one SA stays on one and in order
+READ_ALL_DELAY = 300.0
+BACKLOG = 2000  # events; beyond that everything is read instead
+FIRST_RETRY_DELAY, LAST_RETRY_DELAY = 0.1, 3.0
+FINAL_DELAY = 600.0  # no exchange of charon's lasts longer, with its default retransmission
+
+
+class Charon:
+    """One charon, reached again and again for ever."""
+
+    def __init__(self, path: str, emit: Emit) -> None:
+        self._path = path
+        self._emit = emit
+        self._session: _Session | None = None
+
+    async def run(self) -> None:
+        """Connect, follow, and connect again; says CharonGone once for each reason."""
+        said, delay = "", FIRST_RETRY_DELAY
+        while True:
+            session = _Session(self._path, self._emit)
+            try:
+                await session.open()
+                said, delay = "", FIRST_RETRY_DELAY
+                self._session = session
+                await session.follow()
+            except (vici.ViciError, swan.SwanError) as error:
+                if str(error) != said:
+                    self._emit(events.CharonGone(why=str(error)))
+                said = str(error)
+            finally:
+                self._session = None
+                session.close()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_RETRY_DELAY)
+
+    async def execute(self, action: actions.CharonAction) -> None:
+        """Carry out one order. Its end is an event, not an exception."""
+        session = self._session
+        if session is None:
+            self._emit(events.ActionFailed(action.tag, "failed", "charon is not there"))
+            return
+        await session.execute(action)
+
+
+class _Session:
+    """From one connect to the loss of any of its connections."""
+
+    def __init__(self, path: str, emit: Emit) -> None:
+        self._path = path
+        self._emit = emit
+        self._all: list[Connection] = []
+        self._lanes: dict[int, Connection] = {}
+        self._waiting: dict[str, asyncio.TimerHandle] = {}
+        self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
+        self._overflow = False
+
+    async def open(self) -> None:
+        """Connect, find out whom we talk to, subscribe."""
+        self._reader = await self._connect()
+        self._events = await self._connect()
+        version = await self._reader.request("version")
+        stats = await self._reader.request("stats")
+        self.patched = await self._supported()
+        await self._events.register(*STOCK_EVENTS, *(SERIES_EVENTS if self.patched else ()))
+        self._emit(
+            events.CharonConnected(
+                version=version.get("version", ""),
+                patched=self.patched,
+                plugins=frozenset(stats.get("plugins", ())),
+            )
+        )
+
+    async def follow(self) -> None:
+        """Snapshot, then events, until a connection is lost."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._drain())
+                group.create_task(self._work())
+        except* (vici.ViciError, swan.SwanError) as errors:
+            raise errors.exceptions[0] from None
+
+    def close(self) -> None:
+        for connection in (*self._all, *self._lanes.values()):
+            connection.close()
+        for timer in self._waiting.values():
+            timer.cancel()
+
+    async def _connect(self) -> Connection:
+        connection = await Connection.open(self._path)
+        self._all.append(connection)
+        return connection
+
+    async def _supported(self) -> bool:
+        """On a connection of the kind that carries orders, and given up at once."""
+        lane = await self._lane(0)
+        try:
+            await lane.register(SUPPORT)
+        except vici.EventUnknown:
+            return False
+        await lane.unregister(SUPPORT)
+        return True
+
+    async def _lane(self, number: int) -> Connection:
+        lane = self._lanes.get(number)
+        if lane is None or lane.closed:
+            lane = self._lanes[number] = await Connection.open(self._path)
+        return lane
+
+    # --- events --------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        async for name, message in self._events.events():
+            if self._queue.qsize() > BACKLOG and not message.get("tag"):
+                self._overflow = True  # a final event is never left out
+            else:
+                self._queue.put_nowait((name, message))
+
+    async def _work(self) -> None:
+        await self.read_all()
+        while True:
+            try:
+                async with asyncio.timeout(READ_ALL_DELAY):
+                    name, message = await self._queue.get()
+            except TimeoutError:
+                await self.read_all()
+                continue
+            await self._happened(name, message)
+            if self._overflow and self._queue.empty():
+                self._overflow = False
+                await self.read_all()
+
+    async def _happened(self, name: str, message: Tree) -> None:
+        match name:
+            case "ike-rekey":
+                if fact := requests.rekeyed(message):
+                    self._emit(fact)
+            case "ike-clone" | "ike-migrate":
+                for sa in requests.sas_inside(message):
+                    self._emit(events.SaSeen(sa))
+            case "ike-updown" if message.get("up") != "yes":
+                for sa in requests.sas_inside(message):
+                    self._emit(events.SaClosed(sa))
+            case "ike-probe":
+                pass
+            case _:
+                for sa in requests.sas_inside(message):
+                    await self.read_sa(sa.unique_id)
+        self._final(name, message)
+
+    def _final(self, name: str, message: Tree) -> None:
+        """The event that ends an order of ours, where it is one."""
+        tag = message.get("tag")
+        if not isinstance(tag, str) or not self._ended(tag):
+            return
+        if requests.ended_well(message):
+            self._emit(requests.done(tag, name, message))
+        else:
+            self._emit(requests.failed(tag, message))
+
+    # --- reading -------------------------------------------------------------
+
+    async def read_sa(self, ike_id: int) -> None:
+        """list-sas of one: SaSeen or SaGone."""
+        items = await self._reader.stream("list-sas", "list-sa", {"ike-id": ike_id})
+        found = _sas(items)
+        for sa in found:
+            self._emit(events.SaSeen(sa))
+        if not found:
+            self._emit(events.SaGone(ike_id))
+
+    async def read_all(self) -> None:
+        """list-conns and list-sas."""
+        loaded = await self._reader.stream("list-conns", "list-conn")
+        present = await self._reader.stream("list-sas", "list-sa")
+        self._emit(events.ConnectionsSeen(_connections(loaded)))
+        self._emit(events.SasSeen(_sas(present)))
+
+    # --- orders --------------------------------------------------------------
+
+    async def execute(self, action: actions.CharonAction) -> None:
+        try:
+            await self._execute(action)
+        except (vici.Disconnected, swan.SwanError):
+            self.close()  # CharonGone says the rest
+        except vici.ViciError as error:
+            if self._ended(action.tag) or not isinstance(action, requests.SERIES):
+                reason = "timeout" if isinstance(error, vici.RequestTimeout) else "failed"
+                self._emit(events.ActionFailed(action.tag, reason, str(error)))
+
+    async def _execute(self, action: actions.CharonAction) -> None:
+        match action:
+            case actions.ReadSa():
+                await self.read_sa(action.ike_id)
+                self._emit(events.ActionDone(action.tag, ike_id=action.ike_id))
+            case actions.ReadAll():
+                await self.read_all()
+                self._emit(events.ActionDone(action.tag))
+            case _:
+                await self._order(action)
+
+    async def _order(self, action: requests.Order) -> None:
+        lane = await self._lane(getattr(action, "ike_id", 0) % LANES)
+        awaited = isinstance(action, requests.SERIES)
+        if awaited:
+            self._await_final(action.tag)
+        command, message = requests.request(action)
+        answer = await lane.request(command, message)
+        if answer.get("success", "yes") != "yes":
+            if not awaited or self._ended(action.tag):
+                self._emit(requests.failed(action.tag, answer))
+        elif not awaited:
+            self._emit(events.ActionDone(action.tag))
+        elif action.tag in self._waiting:  # else the final event was here first
+            self._emit(events.ActionTaken(action.tag, requests.number(answer, "ike-id")))
+
+    def _await_final(self, tag: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting[tag] = loop.call_later(FINAL_DELAY, self._overdue, tag)
+
+    def _ended(self, tag: str) -> bool:
+        """Whether this order was still open; it is not from now on."""
+        timer = self._waiting.pop(tag, None)
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+    def _overdue(self, tag: str) -> None:
+        if self._ended(tag):
+            self._emit(events.ActionFailed(tag, "timeout", "charon sent no final event"))
+
+
+def _sas(items: list[Tree]) -> tuple[Sa, ...]:
+    return tuple(sa for item in items for sa in swan.sas(item))
+
+
+def _connections(items: list[Tree]) -> tuple[ConnectionSeen, ...]:
+    return tuple(found for item in items for found in swan.connections(item))
