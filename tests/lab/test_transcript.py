@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is who in a capture follows from the messages alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lab import wire
+from tests.lab.story import (
+    ALL_KEYS,
+    CLONE,
+    CLONE_REQUEST,
+    FIBRE,
+    GATEWAY,
+    INNER,
+    ROOT,
+    WLAN,
+    Story,
+)
+from vici_mif.lab import ladder, pcap
+from vici_mif.lab.ikekeys import read_keys
+from vici_mif.lab.ikev2 import PROTOCOL_IKE, Exchange, N, Notify
+from vici_mif.lab.transcript import Transcript, transcript
+
+DATA = Path(__file__).parent / "data"
+
+
+def told(story: Story) -> Transcript:
+    return transcript(story.packets, ALL_KEYS)
+
+
+def stock() -> Transcript:
+    keys = read_keys((DATA / "stock.ikev2").read_text())
+    return transcript(pcap.read(DATA / "stock.pcap"), keys)
+
+
+def test_a_clone_gets_a_name_its_parent_and_its_spis() -> None:
+    """The new SPIs stand in the two SA payloads of the exchange."""
+    found = told(Story().whole())
+
+    assert [m.name for m in found.members.values()] == ["root", "clone 1"]
+    clone = found.named("clone 1")
+    assert (clone.spis, clone.parent, clone.cloned) == (CLONE, "root", True)
+    assert [s.member for s in found.steps[-2:]] == ["clone 1", "clone 1"]
+    assert not any(step.problem for step in found.steps)
+
+
+def test_a_move_is_known_when_it_is_answered() -> None:
+    """The root stays where it is."""
+    found = told(Story().whole())
+
+    assert [str(a) for a in found.named("clone 1").pair] == [WLAN, GATEWAY]
+    assert [str(a) for a in found.named("root").pair] == [FIBRE, GATEWAY]
+    assert len(found.named("clone 1").moves) == 1
+
+
+def test_a_refused_move_is_none() -> None:
+    """UNACCEPTABLE_ADDRESSES (RFC 4555, 3.5)."""
+    story = Story()
+    story.init()
+    story.authenticate()
+    story.from_address = WLAN
+    bodies = ([wire.notify(N.UPDATE_SA_ADDRESSES)], [wire.notify(N.UNACCEPTABLE_ADDRESSES)])
+    story.exchange(ALL_KEYS[ROOT], Exchange.INFORMATIONAL, 2, bodies)
+
+    assert told(story).named("root").moves == []
+
+
+def test_children_belong_to_the_ike_sa_that_made_them() -> None:
+    """From IKE_AUTH and from CREATE_CHILD_SA."""
+    children = told(Story().whole()).children
+
+    assert [(c.member, c.client_spi, c.gateway_spi) for c in children] == [
+        ("root", b"cl-1", b"gw-1"),
+        ("clone 1", b"cl-2", b"gw-2"),
+    ]
+    assert [str(c.client_ts[0].start) for c in children] == list(INNER)
+
+
+def test_the_gateway_may_clone_too() -> None:
+    """Then it is the original initiator of the clone, and the ladder still knows the sides."""
+    story = Story()
+    story.init()
+    story.authenticate()
+    story.clone(from_client=False)
+    keys = ALL_KEYS[CLONE]
+    asked = wire.sealed(keys, Exchange.INFORMATIONAL, 0, 0, [wire.notify(N.UPDATE_SA_ADDRESSES)])
+    story._put(True, bytes(4) + asked[0], 4500)
+    found = told(story)
+
+    assert found.named("clone 1").by_client is False
+    assert found.steps[-1].from_client
+    assert found.steps[-1].member == "clone 1"
+
+
+def test_a_refused_clone_makes_nothing() -> None:
+    """NO_ADDITIONAL_SAS (RFC 7791, 5.3)."""
+    story = Story()
+    story.init()
+    story.authenticate()
+    bodies = (CLONE_REQUEST, [wire.notify(N.NO_ADDITIONAL_SAS)])
+    story.exchange(ALL_KEYS[ROOT], Exchange.CREATE_CHILD_SA, 2, bodies)
+
+    assert [m.name for m in told(story).members.values()] == ["root"]
+
+
+def test_a_rekeying_is_no_clone() -> None:
+    """The same exchange without the notify."""
+    story = Story()
+    story.init()
+    story.authenticate()
+    bodies = (CLONE_REQUEST[1:], [wire.proposal(PROTOCOL_IKE, CLONE[1]), wire.NONCE, wire.KE])
+    story.exchange(ALL_KEYS[ROOT], Exchange.CREATE_CHILD_SA, 2, bodies)
+
+    assert [m.name for m in told(story).members.values()] == ["root", "root'"]
+
+
+def test_a_retransmission_is_counted_and_one_elsewhere_is_shown() -> None:
+    """The same bytes from another address are how a move that never waits begins."""
+    story = Story()
+    story.init()
+    story.authenticate()
+    story.again(2)
+    story.again(2, WLAN)
+    found = told(story)
+
+    assert [step.sent for step in found.steps] == [1, 1, 2, 1, 1]
+    assert [step.again for step in found.steps] == [False] * 4 + [True]
+    assert len(found.children) == 1
+
+
+def test_a_message_in_fragments_is_one_step() -> None:
+    """RFC 7383: certificates make IKE_AUTH long."""
+    story = Story()
+    story.init()
+    story.authenticate(fragments=3)
+    found = told(story)
+
+    assert len(story.packets) == 8
+    assert [step.message.header.exchange for step in found.steps] == [34, 34, 35, 35]
+    assert found.steps[-1].message.notify(N.CLONE_IKE_SA_SUPPORTED) == Notify(16432)
+
+
+def test_without_keys_the_messages_are_still_listed() -> None:
+    """With the reason why they are closed."""
+    found = transcript(Story().whole().packets, {})
+
+    assert len(found.steps) == 10
+    assert "no keys" in found.steps[2].problem
+    assert "SK { ? }" in ladder.draw(found.steps)
+
+
+def test_the_ladder_is_drawn_like_the_figures() -> None:
+    """B.2 of the draft, with RFC 7791's answer."""
+    drawn = ladder.draw(told(Story().whole()).steps[4:6])
+
+    assert "(192.0.2.1:4500 -> 203.0.113.1:4500)" in drawn
+    assert "HDR(root), SK { N(CLONE_IKE_SA), SA, Ni, KEi }  -->" in drawn
+    assert "<--  (203.0.113.1:4500 -> 192.0.2.1:4500)" in drawn
+    assert "HDR(root), SK { SA, Nr, KEr }" in drawn
+    assert all(len(line) <= ladder.WIDTH for line in drawn.splitlines())
+
+
+def test_a_second_ike_sa_init_has_a_name_of_its_own() -> None:
+    """It is what the proof looks for."""
+    story = Story().whole()
+    story.init((b"otherone", b"otherres"))
+
+    assert "root 2" in [m.name for m in told(story).members.values()]
+
+
+def test_two_stock_charons() -> None:
+    """A rekeyed child, a rekeyed IKE SA, both deleted: strongSwan 6.1.0 on the wire."""
+    found = stock()
+
+    assert [(m.name, m.cloned) for m in found.members.values()] == [
+        ("root", False),
+        ("root'", False),
+    ]
+    assert all(member.deleted_at for member in found.members.values())
+    assert found.children[1].replaces == found.children[0].client_spi
+    assert not any(step.problem for step in found.steps)
+
+
+def test_tshark_reads_the_same(tmp_path: Path) -> None:
+    """The outside judge: exchange, message id and notifies of each message of that capture."""
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    rows = _tshark(DATA / "stock.pcap", DATA / "stock.ikev2", tmp_path)
+    ours = [
+        (
+            step.message.header.exchange,
+            step.message.header.message_id,
+            [notify.type for notify in step.message.notifies()],
+        )
+        for step in stock().steps
+    ]
+
+    assert ours == rows
+
+
+def _tshark(capture: Path, keys: Path, home: Path) -> list[tuple[int, int, list[int]]]:
+    own = home / "wireshark"
+    own.mkdir()
+    shutil.copy(keys, own / "ikev2_decryption_table")
+    fields = ("isakmp.exchangetype", "isakmp.messageid", "isakmp.notify.msgtype")
+    done = subprocess.run(
+        ["tshark", "-r", capture, "-Y", "isakmp", "-T", "json"]
+        + [part for field in fields for part in ("-e", field)],
+        env={**os.environ, "XDG_CONFIG_HOME": str(home), "HOME": str(home)},
+        capture_output=True,
+        check=True,
+    )
+    found = []
+    for packet in json.loads(done.stdout):
+        layers = packet["_source"]["layers"]
+        notifies = [int(value) for value in layers.get(fields[2], [])]
+        found.append((int(layers[fields[0]][0]), int(layers[fields[1]][0], 16), notifies))
+    return found

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Traffic for the lab: UDP both ways and a TCP connection both ways per inner address.
+
+    python -m vici_mif.lab.streams serve --address 10.100.0.2 --log FILE
+    python -m vici_mif.lab.streams run --from 10.222.0.1 --from ... --to 10.100.0.2 --log FILE
+
+Each end numbers what it sends and writes down what it sent, what came and what its sockets
+complained of (`streamlog`). The serving end answers each source with a stream of its own,
+not with echoes: the two directions say nothing about each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vici_mif.lab.streamlog import FAILED, GOT, SENT, Flow, line
+
+PORT = 7791
+UDP_SIZE, UDP_INTERVAL = 400, 0.01
+TCP_SIZE, TCP_INTERVAL = 1000, 0.05
+_NUMBER = struct.Struct("!Q")
+
+Write = Callable[[str, Flow, int, object], None]
+
+
+class Ticker:
+    """Even intervals: a late tick does not delay those after it."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._next = time.monotonic()
+
+    async def wait(self) -> None:
+        self._next = max(self._next + self._interval, time.monotonic() - 10 * self._interval)
+        await asyncio.sleep(max(0.0, self._next - time.monotonic()))
+
+
+class Datagrams:
+    """One UDP socket and the streams that leave it."""
+
+    def __init__(self, address: str, port: int, write: Write) -> None:
+        self._address, self._write = address, write
+        self._socket = _socket(address, port)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._answers = False
+
+    def listen(self, answers: bool) -> None:
+        """Note what comes; with `answers`, begin a stream to each source that shows up."""
+        self._answers = answers
+        asyncio.get_running_loop().add_reader(self._socket, self._receive)
+
+    def _receive(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                try:
+                    data, source = self._socket.recvfrom(65535)
+                except ConnectionError:  # an ICMP error that came back for what was sent
+                    continue
+                self._got(data, source[0], source[1])
+
+    def _got(self, data: bytes, source: str, port: int) -> None:
+        flow = ("udp", source, self._address)
+        self._write(GOT, flow, _NUMBER.unpack_from(data)[0], len(data))
+        if self._answers and source not in self._tasks:
+            self.stream(source, port)
+
+    def stream(self, to: str, port: int) -> None:
+        """Begin to send."""
+        self._tasks[to] = asyncio.create_task(self._send(to, port))
+
+    async def _send(self, to: str, port: int) -> None:
+        flow, number, ticker = ("udp", self._address, to), 0, Ticker(UDP_INTERVAL)
+        while True:
+            try:
+                self._socket.sendto(_block(number, UDP_SIZE), (to, port))
+                self._write(SENT, flow, number, UDP_SIZE)
+            except OSError as error:
+                self._write(FAILED, flow, number, error)
+            number += 1
+            await ticker.wait()
+
+
+def _socket(address: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    made.bind((address, port))
+    return made
+
+
+def _block(number: int, size: int) -> bytes:
+    return _NUMBER.pack(number).ljust(size, b".")
+
+
+async def converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write: Write
+) -> None:
+    """Send numbered blocks over a TCP connection and note those that come, until it ends."""
+    here, there = writer.get_extra_info("sockname")[0], writer.get_extra_info("peername")[0]
+    sending = asyncio.create_task(_say(writer, ("tcp", here, there), write))
+    flow = ("tcp", there, here)
+    try:
+        while True:
+            block = await reader.readexactly(TCP_SIZE)
+            write(GOT, flow, _NUMBER.unpack_from(block)[0], TCP_SIZE)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        write(FAILED, flow, 0, f"the connection ended: {error}")
+    finally:
+        sending.cancel()
+        writer.close()
+
+
+async def _say(writer: asyncio.StreamWriter, flow: Flow, write: Write) -> None:
+    number, ticker = 0, Ticker(TCP_INTERVAL)
+    with contextlib.suppress(OSError):  # the reading side reports the end
+        while True:
+            writer.write(_block(number, TCP_SIZE))
+            write(SENT, flow, number, TCP_SIZE)
+            number += 1
+            await writer.drain()
+            await ticker.wait()
+
+
+async def serve(address: str, port: int, write: Write) -> None:
+    """The far end: answers everyone."""
+    datagrams = Datagrams(address, port, write)
+    datagrams.listen(answers=True)
+    server = await asyncio.start_server(lambda r, w: converse(r, w, write), address, port)
+    async with server:
+        await server.serve_forever()
+
+
+async def run(sources: list[str], to: str, port: int, write: Write) -> None:
+    """The near end: one UDP stream and one TCP connection from each source."""
+    for source in sources:
+        datagrams = Datagrams(source, port, write)
+        datagrams.listen(answers=False)
+        datagrams.stream(to, port)
+    await asyncio.gather(*(_connect(source, to, port, write) for source in sources))
+    await asyncio.Event().wait()  # a connection that ended is not opened again
+
+
+async def _connect(source: str, to: str, port: int, write: Write) -> None:
+    try:
+        reader, writer = await asyncio.open_connection(to, port, local_addr=(source, 0))
+    except OSError as error:
+        write(FAILED, ("tcp", source, to), 0, f"no connection: {error}")
+        return
+    await converse(reader, writer, write)
+
+
+async def _until_ended(work: asyncio.Task[None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+async def _main(options: argparse.Namespace) -> None:
+    with options.log.open("a", buffering=1) as log:
+
+        def write(what: str, flow: Flow, number: int, detail: object) -> None:
+            log.write(line(what, flow, number, time.time(), detail))
+
+        if options.role == "serve":
+            work = serve(options.address, options.port, write)
+        else:
+            work = run(options.sources, options.to, options.port, write)
+        await _until_ended(asyncio.create_task(work))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one end until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m vici_mif.lab.streams")
+    roles = parser.add_subparsers(dest="role", required=True)
+    far = roles.add_parser("serve", help="answer everyone")
+    far.add_argument("--address", required=True)
+    near = roles.add_parser("run", help="send from each source")
+    near.add_argument("--from", dest="sources", action="append", required=True)
+    near.add_argument("--to", required=True)
+    for role in (far, near):
+        role.add_argument("--port", type=int, default=PORT)
+        role.add_argument("--log", type=Path, required=True)
+    asyncio.run(_main(parser.parse_args(arguments)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
