@@ -3,19 +3,31 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
-from vici_mif.lab.processes import Process, end
+from vici_mif.lab.processes import Process, end, tell
 from vici_mif.lab.state import StateFile
 from vici_mif.lab.topology import GATEWAY, ROUTER, Topology
 
+T = TypeVar("T")
+
 FOLDER = "captures"
 PATIENCE = 10.0
+_ROLE = "tcpdump@"
+_COUNTS = (
+    re.compile(r"(\d+) packets? captured"),
+    re.compile(r"(\d+) packets? received by filter"),
+    re.compile(r"(\d+) packets? dropped by kernel"),
+)
 
 
 def outside(topology: Topology) -> list[tuple[str, str]]:
@@ -26,6 +38,15 @@ def outside(topology: Topology) -> list[tuple[str, str]]:
     """
     uplinks = [(ROUTER, wire.b.name) for wire in topology.uplinks]
     return uplinks + [(GATEWAY, wire.b.name) for wire in topology.remotes]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a tcpdump says of itself: written, seen, and lost for want of room."""
+
+    captured: int
+    received: int
+    dropped: int
 
 
 class Captures:
@@ -39,40 +60,80 @@ class Captures:
     def file(self, host: str, interface: str) -> Path:
         return self.directory / f"{host}-{interface}.pcap"
 
+    def log(self, process: Process) -> Path:
+        return self.directory / f"{process.role.removeprefix(_ROLE)}.log"
+
     def start(self, places: Iterable[tuple[str, str]]) -> None:
         self.directory.mkdir(exist_ok=True)
-        waiting = [self._start(host, interface) for host, interface in places]
+        for process in [self._start(host, interface) for host, interface in places]:
+            log = self.log(process)
+            _wait(process, log, functools.partial(_listening, log))
+
+    def flush(self) -> dict[str, Counts]:
+        """Wait until everything seen so far is in the files."""
+        asked = {p: self._ask(p) for p in self._running()}
         deadline = time.monotonic() + PATIENCE
-        for process, log in waiting:
-            _wait_listening(process, log, deadline)
+        while behind := [p for p in asked if self._ask(p).captured < asked[p].received]:
+            if time.monotonic() > deadline:
+                raise LabError(f"{behind[0].role} does not keep up with what it sees")
+            time.sleep(0.02)
+        return {p.role.removeprefix(_ROLE): counts for p, counts in asked.items()}
 
     def stop(self) -> None:
-        """End them all; what they have seen is on disk afterwards."""
+        """End them all, with everything they have seen on disk."""
+        self.flush()
         for process in self._running():
             end(process, PATIENCE, signal.SIGINT)
 
     def _running(self) -> list[Process]:
         found = self._state.read().processes
-        return [p for p in found if p.role.startswith("tcpdump@") and p.alive()]
+        return [p for p in found if p.role.startswith(_ROLE) and p.alive()]
 
-    def _start(self, host: str, interface: str) -> tuple[Process, Path]:
+    def _ask(self, process: Process) -> Counts:
+        """tcpdump answers SIGUSR1 with its counts."""
+        log = self.log(process)
+        before = log.stat().st_size
+        tell(process, signal.SIGUSR1)
+
+        def answer() -> Counts | None:
+            with log.open("rb") as said:
+                said.seek(before)
+                return _counts(said.read().decode(errors="replace"))
+
+        return _wait(process, log, answer)
+
+    def _start(self, host: str, interface: str) -> Process:
         target = self.file(host, interface)
-        log = target.with_suffix(".log")
-        role = f"tcpdump@{host}-{interface}"
+        role = f"{_ROLE}{host}-{interface}"
         if any(p.role == role for p in self._running()):
             raise LabError(f"{interface} of {host} is being captured already")
-        # written packet by packet; the buffer (KiB) outlasts a burst on a busy machine
-        argv = ["tcpdump", "-i", interface, "-n", "-U", "-s", "0", "-B", "8192",
+        # Packet by packet into the file: else what waits in the ring is lost at the end, a second
+        # of it. The buffer (KiB) outlasts a burst on a busy machine.
+        argv = ["tcpdump", "-i", interface, "-n", "--immediate-mode", "-U", "-s", "0", "-B", "8192",
                 "-Z", "root", "-w", str(target)]  # fmt: skip
-        with log.open("wb") as errors:
+        with target.with_suffix(".log").open("wb") as errors:
             self._hosts[host].spawn(role, argv, stdout=errors, stderr=errors)
         process = self._state.read().find(role)
         assert process is not None
-        return process, log
+        return process
 
 
-def _wait_listening(process: Process, log: Path, deadline: float) -> None:
-    while "listening on" not in log.read_text():
+def _listening(log: Path) -> bool:
+    return "listening on" in log.read_text()
+
+
+def _counts(text: str) -> Counts | None:
+    found = [pattern.search(text) for pattern in _COUNTS]
+    if not all(found):
+        return None
+    captured, received, dropped = (int(match.group(1)) for match in found if match)
+    return Counts(captured, received, dropped)
+
+
+def _wait(process: Process, log: Path, answer: Callable[[], T | None]) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := answer()):
         if not process.alive() or time.monotonic() > deadline:
-            raise LabError(f"{process.role} did not start: {log.read_text().strip()}")
+            raise LabError(f"{process.role} does not answer: {log.read_text().strip()}")
         time.sleep(0.02)
+    return found

@@ -18,6 +18,7 @@ from vici_mif.lab.topology import CLIENT, ROUTER, Topology
 TABLE = "lab"
 UP, DOWN = "up", "down"
 _ROOT, _CHILD = 0x10000, 0x20000
+_TC_H_ROOT = 0xFFFFFFFF
 _BURST = 32 * 1024
 
 
@@ -130,10 +131,10 @@ def _shape(ipr: Any, interface: str, wish: Impairment) -> None:
 
 def _clear(ipr: Any, index: int) -> None:
     try:
-        ipr.tc("del", index=index, root=True)
+        ipr.tc("del", index=index, parent=_TC_H_ROOT)
     except NetlinkError as error:
-        # there was none: the kernel says ENOENT or, for the default one, EINVAL
-        if error.code not in (errno.ENOENT, errno.EINVAL):
+        # there was none
+        if error.code != errno.ENOENT:
             raise
 
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from vici_mif.build.charon import Charon, Request, default_patches
+from vici_mif.build.errors import BuildError
 from vici_mif.lab.errors import LabError
 
+VARIABLE = "VICI_MIF_CHARON"
 _PLACES = ("libexec/ipsec/charon", "lib/ipsec/charon", "lib/strongswan/charon")
 
 
@@ -39,5 +43,11 @@ class Installation:
 
 
 def default_prefix() -> Path:
-    """Where `vici-mif charon build` puts the patched one."""
-    raise LabError("no charon given: --charon PREFIX")
+    """The prefix named in the environment, else where `vici-mif charon build` put ours."""
+    named = os.environ.get(VARIABLE, "")
+    if named:
+        return Path(named)
+    try:
+        return Charon().path(Request(default_patches()))
+    except BuildError as error:
+        raise LabError(f"{error}; or name another one: --charon PREFIX") from error

@@ -35,7 +35,9 @@ from vici_mif.lab.topology import (
 
 _FORWARD = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 _QUIET = {
-    # addresses are given, not asked for
+    # addresses are given, not asked for, and nobody else has them
+    "net/ipv6/conf/all/accept_dad": "0",
+    "net/ipv6/conf/default/accept_dad": "0",
     "net/ipv6/conf/all/accept_ra": "0",
     "net/ipv6/conf/default/accept_ra": "0",
     # loose, as systemd's and most distributions' defaults; the greater of all and own counts

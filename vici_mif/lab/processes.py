@@ -7,7 +7,6 @@ import contextlib
 import os
 import select
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +48,13 @@ def end(process: Process, patience: float, first: int = signal.SIGTERM) -> None:
         _end_opened(descriptor, patience, first)
 
 
+def tell(process: Process, number: int) -> None:
+    """Send a signal to this process and no other."""
+    with _opened(process.pid) as descriptor:
+        if descriptor is not None and process.alive():
+            signal.pidfd_send_signal(descriptor, number)
+
+
 def end_members(net_inode: int, patience: float) -> None:
     """End what still runs in a network namespace of ours."""
     for pid in list(_pids()):
@@ -87,11 +93,3 @@ def _net_inode(pid: int) -> int | None:
         return Path(f"/proc/{pid}/ns/net").stat().st_ino
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-
-
-def wait_gone(process: Process, patience: float) -> bool:
-    """Whether the process ended within that many seconds."""
-    deadline = time.monotonic() + patience
-    while process.alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not process.alive()
