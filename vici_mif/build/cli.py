@@ -2,6 +2,7 @@
 """The commands `charon` and `guest`. Each sets `run`, a function of the parsed arguments."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from vici_mif.build.charon import Charon, Request, default_patches
 from vici_mif.build.errors import BuildError
+from vici_mif.build.guest import Guest
+from vici_mif.build.guest import run as run_guest
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -26,6 +29,17 @@ def add_commands(subparsers: "Subparsers") -> None:
     path = commands.add_parser("path", help="print the prefix of the build")
     _common(path)
     path.set_defaults(run=_guarded(_path))
+    _add_guest(subparsers)
+
+
+def _add_guest(subparsers: "Subparsers") -> None:
+    parser = subparsers.add_parser("guest", help="run a command on a Debian kernel with ESP")
+    parser.add_argument("--share", type=Path, metavar="DIR", help="a directory the guest may write")
+    parser.add_argument("--memory", default="1G", help="the guest's memory (default 1G)")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds (default 600)")
+    parser.add_argument("--refresh", action="store_true", help="look for a newer kernel first")
+    parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    parser.set_defaults(run=_guarded(_guest, 125))
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +49,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patches", type=Path, metavar="DIR", help="where the series are")
 
 
-def _guarded(command: Command) -> Command:
+def _guarded(command: Command, failure: int = 1) -> Command:
     """A command whose BuildError is told to the operator instead of raised."""
 
     def run(args: argparse.Namespace) -> int:
@@ -43,7 +57,7 @@ def _guarded(command: Command) -> Command:
             return command(args)
         except BuildError as error:
             print(f"vici-mif: {error}", file=sys.stderr)
-            return 1
+            return failure
 
     return run
 
@@ -64,3 +78,12 @@ def _build(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> int:
     print(Charon().path(_request(args)))
     return 0
+
+
+def _guest(args: argparse.Namespace) -> int:
+    words = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
+    if not words:
+        raise BuildError("no command. For example: vici-mif guest -- ip xfrm state")
+    command = words[0] if len(words) == 1 else shlex.join(words)
+    guest = Guest(command, Path.cwd(), args.share, args.memory, timeout=args.timeout)
+    return run_guest(guest, refresh=args.refresh)
