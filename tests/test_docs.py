@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents say what the code does: keys, commands, links, and tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vici_mif.core import config, path
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("strongswan-patches/**/*.md")])
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+NAMED_TEST = re.compile(r"`(?:([a-z_]+):([a-z0-9_]+)|(tests/[\w/.]+\.py)(?:::(\w+))?)`")
+
+
+def _keys(schema: dict[str, Any], name: str) -> list[str]:
+    node = schema if name == "Config" else schema["$defs"][name]
+    return list(node["properties"])
+
+
+@pytest.mark.parametrize("model", ["Config", "ConnectionConfig", "DaemonConfig", "SecretEntry"])
+def test_every_key_of_the_configuration_is_explained(model: str) -> None:
+    """A key that the parser knows stands in docs/configuration.md."""
+    text = (ROOT / "docs/configuration.md").read_text()
+    missing = [k for k in _keys(config.schema(), model) if f"`{k}" not in text and f".{k}" not in text]
+
+    assert missing == []
+
+
+def test_keys_of_later_are_named() -> None:
+    """What is refused as coming later is listed as such."""
+    later = (ROOT / "docs/configuration.md").read_text().partition("## Keys that come later")[2]
+    missing = [key[-1] for key in config.LATER if f"{key[-1]}`" not in later]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link names a file that is there."""
+    broken = [t for t in LINK.findall(page.read_text()) if not (page.parent / t).exists()]
+
+    assert broken == []
+
+
+def test_the_diagram_is_the_table() -> None:
+    """The picture of a path's life in docs/architecture.md is drawn from its table."""
+    assert path.mermaid() in (ROOT / "docs/architecture.md").read_text()
+
+
+def _suites() -> dict[str, set[str]]:
+    """Suite -> test cases, from the lines that the series adds."""
+    found: dict[str, set[str]] = {}
+    for patch in sorted(ROOT.glob("strongswan-patches/6.1.0/*.patch")):
+        suite = ""
+        for line in patch.read_text(errors="replace").splitlines():
+            if match := re.match(r"\+\+\+ b/.*/test_(\w+)\.c$", line):
+                suite = match[1]
+            elif line.startswith("+++ "):
+                suite = ""
+            elif suite and (match := re.match(r"\+?START_TEST\((\w+)\)", line)):
+                found.setdefault(suite, set()).add(match[1].removeprefix("test_"))
+    return found
+
+
+def test_tests_named_in_the_documents_exist() -> None:
+    """`suite:case` stands in the series, `tests/file.py::test` in the tree."""
+    suites = _suites()
+    missing = []
+    for page in (ROOT / "docs/conformance.md", ROOT / "docs/seeds.md"):
+        for suite, case, file, name in NAMED_TEST.findall(page.read_text()):
+            if suite and case not in suites.get(suite, set()):
+                missing.append(f"{page.name}: {suite}:{case}")
+            if file and not (ROOT / file).exists():
+                missing.append(f"{page.name}: {file}")
+            elif name and f"def {name}(" not in (ROOT / file).read_text():
+                missing.append(f"{page.name}: {file}::{name}")
+
+    assert missing == []
