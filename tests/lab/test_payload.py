@@ -47,9 +47,9 @@ def test_what_is_sent_again_counts_once() -> None:
     """A block is never worth more than its size."""
     found = ledger(SYN, segment(0, 1000), segment(0, 1000), segment(1000, 600))
 
-    assert found.carried(FLOW, {0: 1000, 1: 1000}, "client-eth0", {b"spi1"}) == 1600
-    assert found.carried(FLOW, {0: 1000}, "client-wlan0", {b"spi1"}) == 0
-    assert found.carried(FLOW, {0: 1000}, "client-eth0", {b"spi2"}) == 0
+    assert found.carried(FLOW, {0: 1000, 1: 1000}, lambda seen: seen.spi == b"spi1") == 1600
+    assert found.carried(FLOW, {0: 1000}, lambda seen: seen.place == "client-wlan0") == 0
+    assert found.carried(FLOW, {7: 1000}, lambda seen: True) == 0
 
 
 def test_a_connection_without_its_beginning_is_not_counted() -> None:

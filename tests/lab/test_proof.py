@@ -10,7 +10,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.lab import wire
-from tests.lab.story import ALL_KEYS, INNER, SPIS_OF, Story
+from tests.lab.story import ALL_KEYS, FIBRE, GATEWAY, INNER, SPIS_OF, WLAN, Story
 from vici_mif.lab import proof
 from vici_mif.lab.esp import Protected
 from vici_mif.lab.payload import Ledger, Seen
@@ -20,12 +20,13 @@ from vici_mif.lab.transcript import transcript
 
 FAR = "10.100.0.2"
 TUNNELS = (
-    proof.Tunnel("net@eth0", INNER[0], "client-eth0"),
-    proof.Tunnel("net@wlan0", INNER[1], "client-wlan0"),
+    proof.Tunnel("net@eth0", INNER[0], "client-eth0", FIBRE),
+    proof.Tunnel("net@wlan0", INNER[1], "client-wlan0", WLAN),
 )
 STEADY = proof.Window(1010, 1015)
 OUTAGE = proof.Outage("client-wlan0", down_at=1020, up_at=1030, hold_down=5, end_at=1040)
 PARKED = "client-eth0"
+OUTER = {"client-eth0": (FIBRE, GATEWAY), "client-wlan0": (GATEWAY, WLAN)}
 
 Change = Callable[[Seen], Seen | None]
 
@@ -62,7 +63,8 @@ def run(change: Change = lambda seen: seen) -> proof.Evidence:
                 if silent(tunnel, at) and flow[0] == "udp":
                     continue
                 log.got[flow].append(Mark(number, at + 0.001, size))
-                one = change(Seen(at, place_of(tunnel, at), spi, flow, number, size))
+                place = place_of(tunnel, at)
+                one = change(Seen(at, place, OUTER[place], spi, flow, number, size))
                 seen += [one] if one else []
     found = transcript(Story().whole().packets, ALL_KEYS)
     return proof.Evidence(found, Ledger(seen), log, TUNNELS, FAR)
@@ -114,7 +116,9 @@ def test_a_downlink_on_one_tunnel_for_all_is_found() -> None:
 def test_a_copy_on_another_uplink_is_found() -> None:
     """All is where it should be, and some of it is elsewhere too."""
     evidence = run()
-    extra = Seen(1012, "client-eth0", b"gw-2", ("udp", INNER[1], FAR), 70, 400)
+    extra = Seen(
+        1012, "client-eth0", OUTER["client-eth0"], b"gw-2", ("udp", INNER[1], FAR), 70, 400
+    )
     both = Ledger([*(s for f in evidence.ledger._flows.values() for s in f), extra])
     names = failures(dataclasses.replace(evidence, ledger=both))
 
@@ -127,6 +131,16 @@ def test_the_right_uplink_with_a_foreign_spi_is_found() -> None:
     def foreign(seen: Seen) -> Seen:
         ours = seen.spi == b"gw-2" and seen.at < 1020
         return dataclasses.replace(seen, spi=b"gw-1") if ours else seen
+
+    assert "net@wlan0 out, steady" in failures(run(foreign))
+
+
+def test_a_foreign_source_address_is_found() -> None:
+    """On the right wire with another uplink's address: its provider would drop it."""
+
+    def foreign(seen: Seen) -> Seen:
+        ours = seen.spi == b"gw-2" and seen.at < 1020
+        return dataclasses.replace(seen, outer=(FIBRE, GATEWAY)) if ours else seen
 
     assert "net@wlan0 out, steady" in failures(run(foreign))
 

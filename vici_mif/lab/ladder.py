@@ -37,10 +37,9 @@ _PLAIN = {
 _CONFIGURATIONS = {1: "CFG_REQUEST", 2: "CFG_REPLY", 3: "CFG_SET", 4: "CFG_ACK"}
 
 
-def draw(steps: Iterable[Step]) -> str:
-    """The whole ladder."""
+def draw(steps: Iterable[Step], began: float | None = None) -> str:
+    """The whole ladder, with the seconds since `began`, or since the first message."""
     lines = ["client" + "gateway".rjust(WIDTH - 6), "-" * WIDTH]
-    began: float | None = None
     for step in steps:
         began = step.packet.time if began is None else began
         lines += [*_rung(step, step.packet.time - began), ""]

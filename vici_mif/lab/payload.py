@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vici_mif.lab.esp import Carried
@@ -21,6 +21,8 @@ class Seen:
 
     at: float
     place: str
+    outer: tuple[str, str]
+    """Source and destination of the ESP packet."""
     spi: bytes
     flow: Flow
     number: int
@@ -44,8 +46,10 @@ class Reader:
             inner = found.inner
             if inner is None or self.port not in (inner.sport, inner.dport):
                 continue
+            outer = found.outer
+            ends = (str(outer.src), str(outer.dst))
             for flow, number, size in self._blocks(inner):
-                yield Seen(found.outer.time, found.outer.place, found.spi, flow, number, size)
+                yield Seen(outer.time, outer.place, ends, found.spi, flow, number, size)
 
     def _blocks(self, inner: Packet) -> Iterator[tuple[Flow, int, int]]:
         if inner.protocol == UDP and len(inner.data) >= 8:
@@ -83,13 +87,13 @@ class Ledger:
         """What was seen of a flow in this time."""
         return [item for item in self._flows.get(flow, ()) if since <= item.at < until]
 
-    def carried(self, flow: Flow, blocks: Mapping[int, int], place: str, spis: set[bytes]) -> int:
-        """Bytes of these blocks (number: size) seen at one place under these SPIs.
+    def carried(self, flow: Flow, blocks: Mapping[int, int], right: Callable[[Seen], bool]) -> int:
+        """Bytes of these blocks (number: size) that were seen where it is right.
 
         What TCP sends again counts once: no block is worth more than its size.
         """
         found: dict[int, int] = defaultdict(int)
         for item in self._flows.get(flow, ()):
-            if item.number in blocks and item.place == place and item.spi in spis:
+            if item.number in blocks and right(item):
                 found[item.number] += item.size
         return sum(min(size, blocks[number]) for number, size in found.items())

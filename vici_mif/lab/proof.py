@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 from vici_mif.lab.esp import Protected, in_clear
 from vici_mif.lab.ikev2 import Exchange, IkeError, Message, Spis, parse
-from vici_mif.lab.payload import Ledger
+from vici_mif.lab.payload import Ledger, Seen
 from vici_mif.lab.pcap import Packet, ike_of
 from vici_mif.lab.streamlog import Flow, StreamLog
 from vici_mif.lab.transcript import Transcript
@@ -48,6 +48,12 @@ class Tunnel:
     """Its inner address at the client."""
     place: str
     """The capture of its own uplink."""
+    local: str
+    """The client's address on its own uplink."""
+
+    def at_home(self, seen: Seen) -> bool:
+        """On its own uplink, and with that uplink's address: a provider drops any other."""
+        return seen.place == self.place and self.local in seen.outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,22 +180,23 @@ def _direction(
     when: str,
 ) -> Claim:
     name, flows, spis = direction
+
+    def right(seen: Seen) -> bool:
+        return tunnel.at_home(seen) and seen.spi in spis
+
     sent = carried = astray = 0
     for flow in flows:
         blocks = evidence.log.blocks(flow, window.since, window.until)
         sent += sum(blocks.values())
-        carried += evidence.ledger.carried(flow, blocks, tunnel.place, spis)
-        astray += sum(
-            seen.size
-            for seen in evidence.ledger.of(flow, window.since, window.until)
-            if seen.place != tunnel.place or seen.spi not in spis
-        )
+        carried += evidence.ledger.carried(flow, blocks, right)
+        around = evidence.ledger.of(flow, window.since, window.until)
+        astray += sum(seen.size for seen in around if not right(seen))
     share = carried / sent if sent else 0.0
     return Claim(
         f"{tunnel.name} {name}, {when}",
         sent > 0 and share >= SHARE and astray == 0,
-        f"{share:.2%} of {sent} payload bytes are ESP {_hex(spis)} on {tunnel.place}, "
-        f"{astray} bytes elsewhere",
+        f"{share:.2%} of {sent} payload bytes are ESP {_hex(spis)} on {tunnel.place} "
+        f"with {tunnel.local}, {astray} bytes elsewhere",
     )
 
 
@@ -263,7 +270,7 @@ def _untouched(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
         for flow in flows:
             for seen in evidence.ledger.of(flow, 0, event.end_at):
                 (before if seen.at < event.down_at else after).add(seen.spi)
-                astray += seen.size if seen.place != tunnel.place else 0
+                astray += 0 if tunnel.at_home(seen) else seen.size
     return Claim(
         f"{tunnel.name} is untouched",
         bool(before) and before == after and astray == 0,
@@ -276,9 +283,9 @@ def _home_again(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
     arrivals, strays = [], 0
     for _, flows, _ in evidence.flows(tunnel):
         seen = [s for flow in flows for s in evidence.ledger.of(flow, event.up_at, event.end_at)]
-        home = [item.at for item in seen if item.place == tunnel.place]
+        home = [item.at for item in seen if tunnel.at_home(item)]
         arrivals.append(min(home, default=float("inf")) - event.up_at)
-        strays += sum(s.place != tunnel.place and s.at > event.up_at + limit for s in seen)
+        strays += sum(not tunnel.at_home(s) and s.at > event.up_at + limit for s in seen)
     return Claim(
         f"{tunnel.name} is home again",
         max(arrivals) <= limit and strays == 0,

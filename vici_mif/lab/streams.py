@@ -6,7 +6,8 @@
 
 Each end numbers what it sends and writes down what it sent, what came and what its sockets
 complained of (`streamlog`). The serving end answers each source with a stream of its own,
-not with echoes: the two directions say nothing about each other.
+not with echoes: the two directions say nothing about each other. It prints `ready` when it
+listens.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import signal
 import socket
 import struct
 import sys
@@ -135,6 +135,7 @@ async def serve(address: str, port: int, write: Write) -> None:
     datagrams.listen(answers=True)
     server = await asyncio.start_server(lambda r, w: converse(r, w, write), address, port)
     async with server:
+        print("ready", flush=True)
         await server.serve_forever()
 
 
@@ -157,25 +158,17 @@ async def _connect(source: str, to: str, port: int, write: Write) -> None:
     await converse(reader, writer, write)
 
 
-async def _until_ended(work: asyncio.Task[None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await work
-
-
 async def _main(options: argparse.Namespace) -> None:
+    # line by line: SIGTERM ends us where we are, and the log is whole up to there
     with options.log.open("a", buffering=1) as log:
 
         def write(what: str, flow: Flow, number: int, detail: object) -> None:
             log.write(line(what, flow, number, time.time(), detail))
 
         if options.role == "serve":
-            work = serve(options.address, options.port, write)
+            await serve(options.address, options.port, write)
         else:
-            work = run(options.sources, options.to, options.port, write)
-        await _until_ended(asyncio.create_task(work))
+            await run(options.sources, options.to, options.port, write)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller on a lab's client, used as an operator uses it: its file and its commands."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from vici_mif.core.status import PeerStatus, Status, TunnelStatus
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.lab import Lab
+
+_PROGRAM = [sys.executable, "-m", "vici_mif"]
+STOP_PATIENCE = 10.0
+
+
+class Controller:
+    """`vici-mif run` and the commands that speak to it."""
+
+    def __init__(self, lab: Lab, said: Callable[[str], object]) -> None:
+        self._lab, self._said = lab, said
+        self._child: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self.file: Path = lab.client.directory / "config.yaml"
+
+    def start(self, connection: str) -> None:
+        """Run it; `connection` is what stands under `connections:` in its file."""
+        self.file.write_text(self._configuration(connection))
+        self._child = self._lab.client.spawn(
+            "controller",
+            [*_PROGRAM, "run", "-c", str(self.file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def _configuration(self, connection: str) -> str:
+        # /run is the host's own in the lab, /var is not
+        state = self._lab.client.directory / "state"
+        state.mkdir(exist_ok=True)
+        return f"version: 1\nconnections:\n  {connection}\ndaemon: {{state_dir: {state}}}\n"
+
+    def _listen(self) -> None:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            self._said(line.rstrip())
+
+    def command(self, *arguments: str, patience: float = 60) -> subprocess.CompletedProcess[str]:
+        """One `vici-mif` command on the client, whatever its exit status."""
+        return self._lab.client.exec([*_PROGRAM, *arguments], check=False, timeout=patience)
+
+    def wait(self, state: str, patience: float) -> None:
+        """Until all peers are in that state, by the controller's own command."""
+        self._demand_alive()
+        wait = ["status", "--wait", state, "--timeout", f"{patience:g}"]
+        done = self.command(*wait, patience=patience + 30)
+        if done.returncode:
+            raise LabError(
+                f"the controller did not reach `{state}` within {patience:g} s "
+                f"(exit {done.returncode}):\n{done.stdout}{done.stderr}".rstrip()
+            )
+
+    def status(self) -> Status:
+        """What `status --json` says."""
+        done = self.command("status", "--json")
+        try:
+            return Status.model_validate_json(done.stdout)
+        except ValueError as error:
+            raise LabError(f"`status --json` said {done.stdout}{done.stderr}") from error
+
+    def table(self) -> str:
+        """What `status` shows to people."""
+        return self.command("status").stdout
+
+    def peer(self) -> PeerStatus:
+        """The only peer."""
+        (peer,) = self.status().peers
+        return peer
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            return self._child.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            raise LabError(f"the controller did not end within {STOP_PATIENCE:g} s") from None
+
+    def _demand_alive(self) -> None:
+        if self._child is None or self._child.poll() is not None:
+            raise LabError("the controller is not running")
+
+
+def link_of(tunnel: TunnelStatus) -> str:
+    """The link of a tunnel's home path: LINK/REMOTE."""
+    if tunnel.home is None:
+        raise LabError(f"tunnel {tunnel.name} has no home")
+    return tunnel.home.partition("/")[0]

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trial: traffic on every tunnel of a lab, an uplink that goes and comes, and the verdict."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_network
+from itertools import product
+from pathlib import Path
+
+from vici_mif.lab import conf, esp, ikekeys, ladder, pcap, proof, streamlog
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.hosts import Host
+from vici_mif.lab.lab import Lab
+from vici_mif.lab.payload import Ledger, Reader
+from vici_mif.lab.pcap import Packet
+from vici_mif.lab.proof import Claim, Evidence, Outage, Tunnel, Window
+from vici_mif.lab.streams import PORT, TCP_SIZE
+from vici_mif.lab.topology import CLIENT, POOLS, ROUTER, SERVER, bare, pick
+from vici_mif.lab.transcript import Step, Transcript, transcript
+
+Say = Callable[[str], None]
+
+BEGIN_PATIENCE = 20.0
+_SETTLE = 0.5
+"""Seconds at both ends of a window that are not judged: what is under way is nowhere yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How long each part takes, in seconds, and which uplink goes."""
+
+    link: str
+    steady: float = 4.0
+    away: float = 4.0
+    hold_down: float = 5.0
+    after: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When things happened, in seconds since 1970."""
+
+    began: float
+    steady: Window
+    outage: Outage
+    home: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the captures and logs of a trial say."""
+
+    claims: tuple[Claim, ...]
+    transcript: Transcript
+    times: Times
+
+    @property
+    def proved(self) -> bool:
+        return proof.verdict(self.claims)
+
+    def setup_ladder(self) -> str:
+        """The exchanges from the first packet to the first payload."""
+        return ladder.draw(self._steps(0, self.times.began))
+
+    def outage_ladder(self) -> str:
+        """The exchanges from the loss of the uplink to the end."""
+        down_at = self.times.outage.down_at
+        return ladder.draw(self._steps(down_at, float("inf")), down_at)
+
+    def _steps(self, since: float, until: float) -> list[Step]:
+        return [s for s in self.transcript.steps if since <= s.packet.time < until]
+
+
+def place(link: str) -> str:
+    """Where an uplink is captured: its far end sees also what a dead interface swallowed."""
+    return f"{ROUTER}-{link}"
+
+
+class Trial:
+    """One run of the script on a lab whose tunnels are up."""
+
+    def __init__(self, lab: Lab, tunnels: dict[str, tuple[str, str]], script: Script, say: Say):
+        """`tunnels`: inner address and home link by name."""
+        self._lab, self._script, self._say = lab, script, say
+        self._tunnels = tuple(self._tunnel(n, *where) for n, where in tunnels.items())
+        self._logs = {SERVER: lab.directory / "far.log", CLIENT: lab.directory / "near.log"}
+        server = next(wire.b for wire in lab.topology.inside if wire.b.host == SERVER)
+        self._far = bare(server.addresses[0])
+
+    def _tunnel(self, name: str, inner: str, link: str) -> Tunnel:
+        wish = self._lab.topology.wish
+        addresses = self._lab.topology.port(CLIENT, link).addresses
+        return Tunnel(name, inner, place(link), bare(pick(addresses, wish.outer)))
+
+    def play(self) -> Findings:
+        """Traffic, the outage, the return; then the verdict."""
+        began = time.time()
+        ends = [self._serve(), self._run()]
+        try:
+            self._wait_for_traffic()
+            times = self._act(began)
+        finally:
+            for end in ends:
+                end.send_signal(signal.SIGTERM)
+                end.wait()
+            self._lab.stop_captures()
+        return self.judge(times)
+
+    # ---- what happens
+
+    def _serve(self) -> subprocess.Popen[bytes]:
+        end = self._stream(self._lab.host(SERVER), ["serve", "--address", self._far])
+        assert end.stdout is not None
+        if end.stdout.readline() != b"ready\n":
+            raise LabError("the far end of the streams did not start")
+        return end
+
+    def _run(self) -> subprocess.Popen[bytes]:
+        sources = [part for t in self._tunnels for part in ("--from", t.inner)]
+        return self._stream(self._lab.client, ["run", *sources, "--to", self._far])
+
+    def _stream(self, host: Host, arguments: list[str]) -> subprocess.Popen[bytes]:
+        log = self._logs[host.name]
+        log.touch()
+        program = [sys.executable, "-m", "vici_mif.lab.streams"]
+        command = [*program, *arguments, "--log", str(log)]
+        return host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
+
+    def _wait_for_traffic(self) -> None:
+        deadline = time.monotonic() + BEGIN_PATIENCE
+        missing = self._silent()
+        while missing:
+            if time.monotonic() > deadline:
+                raise LabError(f"no traffic within {BEGIN_PATIENCE:g} s: {', '.join(missing)}")
+            time.sleep(0.1)
+            missing = self._silent()
+
+    def _silent(self) -> list[str]:
+        log = streamlog.read(self._logs.values())
+        wanted = [
+            (kind, *ends)
+            for kind, tunnel in product(("udp", "tcp"), self._tunnels)
+            for ends in ((tunnel.inner, self._far), (self._far, tunnel.inner))
+        ]
+        return [" ".join(flow) for flow in wanted if not log.got.get(flow)]
+
+    def _act(self, began: float) -> Times:
+        script = self._script
+        steady = self._pass("traffic on all tunnels, both ways", script.steady)
+        down_at = time.time()
+        self._lab.link_down(script.link)
+        self._pass(f"{script.link} is down", script.away)
+        up_at = time.time()
+        self._lab.link_up(script.link)
+        limit = script.hold_down + proof.HOMECOMING
+        self._pass(f"{script.link} is up again; its tunnel goes home after the hold-down", limit)
+        home = self._pass("traffic on all tunnels, each at home", script.after)
+        outage = Outage(place(script.link), down_at, up_at, script.hold_down, home.until)
+        return Times(began, steady, outage, home)
+
+    def _pass(self, what: str, duration: float) -> Window:
+        self._say(what)
+        since = time.time()
+        time.sleep(duration)
+        return Window(since + _SETTLE, time.time() - _SETTLE)
+
+    # ---- what it says
+
+    def judge(self, times: Times) -> Findings:
+        """Everything from the files that are left."""
+        captures = {path.stem: list(pcap.read(path)) for path in self._captures()}
+        uplinks = {place(link): captures[place(link)] for link in self._lab.uplinks}
+        evidence = self._evidence(uplinks)
+        claims = (
+            proof.one_authentication(p for packets in captures.values() for p in packets),
+            proof.one_ike_sa_each(evidence),
+            *proof.on_own_uplink(evidence, times.steady, "all uplinks there"),
+            proof.nothing_in_clear(captures, protected(self._lab)),
+            *proof.outage(evidence, times.outage),
+            *proof.on_own_uplink(evidence, times.home, "after the return"),
+        )
+        return Findings(claims, evidence.transcript, times)
+
+    def _captures(self) -> list[Path]:
+        return sorted(self._lab.captures.directory.glob("*.pcap"))
+
+    def _evidence(self, uplinks: dict[str, list[Packet]]) -> Evidence:
+        keys = self._lab.keys_directory / CLIENT
+        ike = ikekeys.read_keys((keys / "ikev2_decryption_table").read_text())
+        opened = esp.read_keys((keys / "esp_sa").read_text())
+        packets = sorted((p for ps in uplinks.values() for p in ps), key=lambda p: p.time)
+        seen = Reader(PORT, TCP_SIZE).seen(esp.carried(packets, opened))
+        return Evidence(
+            transcript(packets, ike),
+            Ledger(seen),
+            streamlog.read(self._logs.values()),
+            self._tunnels,
+            self._far,
+        )
+
+
+def protected(lab: Lab) -> list[esp.Protected]:
+    """What the connection's selectors hold, in either direction."""
+    near, far = conf.selectors(lab.topology.wish)
+    return [
+        esp.Protected(ip_network(ours), ip_network(theirs))
+        for ours, theirs in product(near or POOLS, far)
+        if (":" in ours) == (":" in theirs)
+    ]
