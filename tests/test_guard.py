@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,9 @@ from vici_mif.core.model import GuardWish, Selector
 from vici_mif.edges import guard
 
 pytestmark = pytest.mark.real
+
+NETLINK = Path("/proc/thread-self/net/netlink")
+NETFILTER = "12"
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +159,54 @@ def listing() -> str:
 def test_far_end_sees_what_is_sent() -> None:
     """The judge itself: without a guard the datagram is seen at the far end."""
     eventually(lambda: leaves("198.51.100.2", "203.0.113.1"), within=3)
+
+
+def flush() -> None:
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+
+
+async def watching() -> None:
+    """Until `nft monitor` listens: somebody in this namespace is in a group of NETFILTER."""
+    async with asyncio.timeout(5):
+        while not listeners():  # noqa: ASYNC110 - nft says nothing when it is ready
+            await asyncio.sleep(0.01)
+
+
+def listeners() -> list[str]:
+    rows = [line.split() for line in NETLINK.read_text().splitlines()[1:]]
+    return [row[2] for row in rows if row[1] == NETFILTER and int(row[3], 16)]
+
+
+async def test_flush_ruleset_of_others_is_undone() -> None:
+    """Debian's own nftables.conf begins with `flush ruleset`; the table is back and counted."""
+    kept = guard.Guard()
+    await kept.apply(site())
+    watcher = asyncio.create_task(kept.watch())
+    try:
+        await watching()
+        flush()
+        async with asyncio.timeout(5):
+            while not kept.restored:  # noqa: ASYNC110 - counted by a task of its own
+                await asyncio.sleep(0.01)
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+    assert not leaves("10.1.0.1", "10.2.0.1")
+
+
+async def test_taking_the_guard_away_is_not_undone() -> None:
+    """What we remove ourselves stays away."""
+    kept = guard.Guard()
+    await kept.apply(site())
+    watcher = asyncio.create_task(kept.watch())
+    try:
+        await watching()
+        await kept.apply(None)
+        await kept.apply(None)  # comes after whatever the watcher does about the first
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+    assert listing() == ""
+    assert kept.restored == 0

@@ -10,6 +10,7 @@ where the event has the whole SA in it, as the series' own events do.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 
 from vici_mif.core import actions, events, swan
@@ -67,6 +68,39 @@ class Charon:
         await session.execute(action)
 
 
+class _Lane:
+    """A connection for orders, one after the other; a lost one is opened again."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = asyncio.Lock()
+        self._connection: Connection | None = None
+
+    async def request(self, command: str, message: requests.Message) -> Tree:
+        async with self._lock:
+            return await (await self._open()).request(command, message)
+
+    async def has_event(self, event: str) -> bool:
+        """Registers and gives up at once: what is not read stays with charon for ever."""
+        async with self._lock:
+            connection = await self._open()
+            try:
+                await connection.register(event)
+            except vici.EventUnknown:
+                return False
+            await connection.unregister(event)
+            return True
+
+    async def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await Connection.open(self._path)
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
 class _Session:
     """From one connect to the loss of any of its connections."""
 
@@ -74,7 +108,9 @@ class _Session:
         self._path = path
         self._emit = emit
         self._all: list[Connection] = []
-        self._lanes: dict[int, Connection] = {}
+        # Late events of a session before ours, perhaps of a killed controller, carry its mark.
+        self._mark = secrets.token_hex(4)
+        self._lanes = [_Lane(path) for _ in range(LANES)]
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
         self._overflow = False
@@ -105,8 +141,10 @@ class _Session:
             raise errors.exceptions[0] from None
 
     def close(self) -> None:
-        for connection in (*self._all, *self._lanes.values()):
+        for connection in self._all:
             connection.close()
+        for lane in self._lanes:
+            lane.close()
         for timer in self._waiting.values():
             timer.cancel()
 
@@ -117,19 +155,7 @@ class _Session:
 
     async def _supported(self) -> bool:
         """On a connection of the kind that carries orders, and given up at once."""
-        lane = await self._lane(0)
-        try:
-            await lane.register(SUPPORT)
-        except vici.EventUnknown:
-            return False
-        await lane.unregister(SUPPORT)
-        return True
-
-    async def _lane(self, number: int) -> Connection:
-        lane = self._lanes.get(number)
-        if lane is None or lane.closed:
-            lane = self._lanes[number] = await Connection.open(self._path)
-        return lane
+        return await self._lanes[0].has_event(SUPPORT)
 
     # --- events --------------------------------------------------------------
 
@@ -174,8 +200,8 @@ class _Session:
 
     def _final(self, name: str, message: Tree) -> None:
         """The event that ends an order of ours, where it is one."""
-        tag = message.get("tag")
-        if not isinstance(tag, str) or not self._ended(tag):
+        mark, _, tag = str(message.get("tag", "")).partition("/")
+        if mark != self._mark or not self._ended(tag):
             return
         if requests.ended_well(message):
             self._emit(requests.done(tag, name, message))
@@ -224,11 +250,11 @@ class _Session:
                 await self._order(action)
 
     async def _order(self, action: requests.Order) -> None:
-        lane = await self._lane(getattr(action, "ike_id", 0) % LANES)
+        lane = self._lanes[getattr(action, "ike_id", 0) % LANES]
         awaited = isinstance(action, requests.SERIES)
         if awaited:
             self._await_final(action.tag)
-        command, message = requests.request(action)
+        command, message = requests.request(action, self._mark)
         answer = await lane.request(command, message)
         if answer.get("success", "yes") != "yes":
             if not awaited or self._ended(action.tag):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any
 
@@ -25,8 +26,45 @@ class GuardError(Exception):
     """nft is not there or refused; the text says what it said."""
 
 
+class Guard:
+    """Holds the wish and puts the table back when others delete it."""
+
+    def __init__(self) -> None:
+        self._wish: GuardWish | None = None
+        self._lock = asyncio.Lock()
+        self.restored = 0
+        """How often others had taken the table away."""
+
+    async def apply(self, wish: GuardWish | None) -> None:
+        """Make the table this one; None takes it away. Raises GuardError."""
+        async with self._lock:
+            await apply(wish)
+            self._wish = wish
+
+    async def watch(self) -> None:
+        """Put the table back after every deletion, for ever. Raises GuardError without nft."""
+        monitor = await _start("monitor", "destroy", "tables")
+        assert monitor.stdout is not None
+        try:
+            await self._restore()  # what went while nobody watched
+            while await monitor.stdout.readline():
+                await self._restore()
+            raise GuardError("nft monitor ended")
+        finally:
+            with suppress(ProcessLookupError):
+                monitor.kill()
+            await monitor.wait()
+
+    async def _restore(self) -> None:
+        async with self._lock:
+            # our own replacing deletes too, and adds in the same transaction
+            if self._wish is not None and not await present():
+                await apply(self._wish)
+                self.restored += 1
+
+
 async def apply(wish: GuardWish | None) -> None:
-    """Make the table this one; None takes it away."""
+    """Make the table this one, once; None takes it away."""
     await _nft("-j", "-f", "-", stdin=json.dumps({"nftables": list(_commands(wish))}))
 
 
@@ -39,17 +77,18 @@ async def present() -> bool:
     )
 
 
-async def _nft(*arguments: str, stdin: str = "") -> str:
+async def _start(*arguments: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(
-            "nft",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        return await asyncio.create_subprocess_exec(
+            "nft", *arguments, stdin=pipe, stdout=pipe, stderr=pipe
         )
     except OSError as error:
         raise GuardError(f"nft: {error.strerror}; install the package nftables") from error
+
+
+async def _nft(*arguments: str, stdin: str = "") -> str:
+    process = await _start(*arguments)
     try:
         async with asyncio.timeout(TIMEOUT):
             out, err = await process.communicate(stdin.encode())

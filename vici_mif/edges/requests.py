@@ -37,19 +37,26 @@ SERIES = (
 """Orders that end by an event; the others end with their answer."""
 
 
-def request(order: Order) -> tuple[str, Message]:
-    """The command and its message."""
+def request(order: Order, mark: str) -> tuple[str, Message]:
+    """The command and its message; the tag goes out as `mark/tag`."""
+    command, keys = _request(order)
+    if isinstance(order, SERIES):
+        keys = {**keys, "tag": f"{mark}/{order.tag}", "timeout": AT_ONCE}
+    return command, keys
+
+
+def _request(order: Order) -> tuple[str, Message]:
     match order:
         case actions.CreateIke():
             return "create-ike", _create_ike(order)
         case actions.Clone():
-            return "clone", _tagged(order.tag, {"ike-id": order.ike_id})
+            return "clone", {"ike-id": order.ike_id}
         case actions.Migrate():
-            return "migrate", _migrate(order)
+            return "migrate", _place(order) | {"pin": order.pin_delay or None}
         case actions.Unpin():
-            return "unpin", {"ike-id": order.ike_id, "tag": order.tag}
+            return "unpin", {"ike-id": order.ike_id}
         case actions.Probe():
-            return "probe", _tagged(order.tag, _place(order) | {"tries": order.tries})
+            return "probe", _place(order) | {"tries": order.tries}
         case actions.CreateChild():
             return "create-child", _create_child(order)
         case _:
@@ -80,16 +87,12 @@ def _stock(
             assert_never(order)
 
 
-def _tagged(tag: str, keys: Fields) -> Fields:
-    return keys | {"tag": tag, "timeout": AT_ONCE}
-
-
 def _place(order: actions.Migrate | actions.Probe) -> Fields:
     return {"ike-id": order.ike_id, "local": order.pair.local, "remote": order.pair.remote}
 
 
 def _create_ike(order: actions.CreateIke) -> Fields:
-    keys: Fields = {
+    return {
         "ike": order.connection,
         "local": order.pair.local,
         "remote": order.pair.remote,
@@ -97,15 +100,10 @@ def _create_ike(order: actions.CreateIke) -> Fields:
         "childless": order.childless or None,
         "child": order.child,
     }
-    return _tagged(order.tag, keys)
-
-
-def _migrate(order: actions.Migrate) -> Fields:
-    return _tagged(order.tag, _place(order) | {"pin": order.pin_delay or None})
 
 
 def _create_child(order: actions.CreateChild) -> Fields:
-    keys: Fields = {
+    return {
         "ike-id": order.ike_id,
         "child": order.template,
         "name": order.name,
@@ -114,7 +112,6 @@ def _create_child(order: actions.CreateChild) -> Fields:
         "if_id_in": order.if_id,
         "if_id_out": order.if_id,
     }
-    return _tagged(order.tag, keys)
 
 
 # --- what comes back -----------------------------------------------------------

@@ -120,6 +120,22 @@ async def clean(own: Range) -> None:
     await Steerer(own).apply(Steering())
 
 
+async def foreign(own: Range) -> list[str]:
+    """What others have where ours would be, as sentences."""
+    found = []
+    async with _socket() as socket:
+        for family in FAMILIES:
+            async for message in await socket.rule("dump", family=family):
+                rule = rule_of(message)
+                if own.has_priority(rule.priority) and message.get("protocol") != PROTOCOL:
+                    found.append(f"rule preference {rule.priority} is in use by others: {rule}")
+            async for message in await socket.route("dump", family=family):
+                table = int(message.get("table") or message["table"])
+                if own.has_table(table) and message["proto"] != PROTOCOL:
+                    found.append(f"routing table {table} is in use by others")
+    return list(dict.fromkeys(found))
+
+
 @asynccontextmanager
 async def _socket() -> AsyncIterator[Any]:
     async with AsyncIPRoute() as socket:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""orders.json: kept as given, replaced as a whole, refused where it is not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vici_mif.core.model import Order, OrderKind
+from vici_mif.edges import files, orders
+from vici_mif.shell import offline
+
+HQ = Order(id=3, kind=OrderKind.DOWN, peer="hq", given="2026-11-20T21:00:00Z")
+BRANCH = Order(id=4, kind=OrderKind.DOWN, peer="branch", given="2026-11-20T22:00:00Z", by="swanctl")
+
+
+def test_kept_as_given(tmp_path: Path) -> None:
+    """What is written is what is read."""
+    orders.write(tmp_path / "new", [HQ, BRANCH])
+
+    assert orders.read(tmp_path / "new") == (HQ, BRANCH)
+
+
+def test_no_file_no_orders(tmp_path: Path) -> None:
+    """A first start has no orders."""
+    assert orders.read(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": "vici-mif/orders/2", "orders": []}', '{"schema": 1}']
+)
+def test_not_ours(tmp_path: Path, text: str) -> None:
+    """A file that is no list of orders is named, with what to do about it."""
+    (tmp_path / "orders.json").write_text(text)
+
+    with pytest.raises(orders.OrdersError, match=r"orders\.json"):
+        orders.read(tmp_path)
+
+
+def test_replacing_never_shows_a_half(tmp_path: Path) -> None:
+    """A failed write leaves the old file and no other."""
+    orders.write(tmp_path, [HQ])
+    with pytest.raises(TypeError):
+        files.replace(tmp_path / "orders.json", None)  # type: ignore[arg-type]
+
+    assert orders.read(tmp_path) == (HQ,)
+    assert [file.name for file in tmp_path.iterdir()] == ["orders.json"]
+
+
+def test_down_and_up_without_a_controller(tmp_path: Path) -> None:
+    """An order is kept once, and taken back by its peer's name only."""
+    offline.keep_down(tmp_path, ["hq"], "2026-11-20T21:00:00Z")
+    offline.keep_down(tmp_path, ["hq", "branch"], "2026-11-20T22:00:00Z")
+
+    assert [(o.id, o.peer) for o in orders.read(tmp_path)] == [(1, "hq"), (2, "branch")]
+    assert offline.take_back(tmp_path, ["hq"])
+    assert not offline.take_back(tmp_path, ["hq"])
+    assert [o.peer for o in orders.read(tmp_path)] == ["branch"]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: a table of sub-commands that prints the help and dispatches."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from vici_mif import __version__
+from vici_mif.core.config import ConfigError
+from vici_mif.edges.control import ControlError, NoController, NotPermitted
+from vici_mif.edges.files import FileError
+from vici_mif.shell import operate, start
+from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, USAGE
+
+HELP = ("-h", "--help")
+
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command."""
+
+    name: str
+    run: Callable[[argparse.Namespace], int]
+    help: str
+    arguments: Arguments
+
+
+COMMANDS = (
+    Command("run", start.run, "run the controller in the foreground", start.run_arguments),
+    Command("status", operate.status, "show peers, paths and tunnels", operate.status_arguments),
+    Command("check", start.check, "check the configuration", start.check_arguments),
+    Command("up", operate.up, "take a `down` back", operate.order_arguments),
+    Command("down", operate.down, "close the tunnels and keep them so", operate.order_arguments),
+    Command("orders", operate.orders, "show or clear what was ordered", operate.orders_arguments),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse ends with 2, which here means that a peer is down."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def parser(word: str) -> Parser:
+    """All sub-commands; the lab's and the build's are loaded only where they are wanted."""
+    top = Parser(
+        prog="vici-mif", description="One IKEv2 authentication, one IPsec tunnel per path."
+    )
+    top.add_argument("--version", action="version", version=f"vici-mif {__version__}")
+    below = top.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = below.add_parser(command.name, help=command.help, description=command.help)
+        command.arguments(sub)
+        sub.set_defaults(run=command.run)
+    if word in {"lab", *HELP}:
+        importlib.import_module("vici_mif.lab.cli").add_commands(below)
+    if word in {"charon", "guest", *HELP}:
+        importlib.import_module("vici_mif.build.cli").add_commands(below)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of one call. No argument means `status`."""
+    words = list(sys.argv[1:] if argv is None else argv) or ["status"]
+    args = parser(words[0]).parse_args(words)
+    run: Callable[[argparse.Namespace], int] = args.run
+    return guarded(run, args)
+
+
+def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Errors of the operator and of the world in one sentence each; ours with a traceback."""
+    try:
+        return run(args)
+    except (ConfigError, FileError) as error:
+        return _say(str(error), CONFIG)
+    except NotPermitted as error:
+        return _say(str(error), NOT_PERMITTED)
+    except NoController as error:
+        return _say(str(error), NO_CONTROLLER)
+    except ControlError as error:
+        return _say(str(error), FAILED)
+    except BrokenPipeError:
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
+    return code

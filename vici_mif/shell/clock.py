@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place that asks what time it is."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+NOTICED_SLEEP = 1.0  # seconds the boot clock must run ahead of the monotonic one
+
+
+def monotonic() -> float:
+    """Seconds that stand still while the machine sleeps."""
+    return time.monotonic()
+
+
+def utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def stamp() -> str:
+    """Now, as RFC 3339 UTC."""
+    return utc().isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class Sleep:
+    """Notices that the machine slept: the boot clock goes on, the monotonic one does not."""
+
+    def __init__(self) -> None:
+        self._ahead = _ahead()
+
+    def noticed(self) -> float | None:
+        """Seconds slept since the last call; None where it was no sleep."""
+        before, self._ahead = self._ahead, _ahead()
+        slept = self._ahead - before
+        return slept if slept >= NOTICED_SLEEP else None
+
+
+def _ahead() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon: one queue of facts, one place that decides, one task for each edge.
+
+The loop is four steps: wait for a fact or for the planner's deadline, feed the planner,
+begin what it wants, and again. Nothing else touches the planner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vici_mif.core import events
+from vici_mif.core.config import Config
+from vici_mif.core.model import Link, OrderKind
+from vici_mif.core.planner import Planner
+from vici_mif.edges import control, links, orders
+from vici_mif.edges.charon import Charon
+from vici_mif.edges.control import Answer, ControlServer, Question, refusal
+from vici_mif.edges.guard import Guard, GuardError
+from vici_mif.edges.steering import Range, Steerer
+from vici_mif.shell import clock
+from vici_mif.shell.executor import Executor
+from vici_mif.shell.log import Log
+from vici_mif.shell.notify import notify
+
+STOP_DELAY = 10.0  # for the last actions after SIGTERM
+SETTLE_DELAY = 2.0
+HARMLESS = ("status", "orders")
+RETRY_DELAY = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where this daemon finds its things."""
+
+    config: Config
+    config_path: str
+    vici: str
+    run_dir: Path
+    state_dir: Path
+
+
+class Daemon:
+    """One controller in one network namespace."""
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        own = settings.config.daemon
+        self._settings = settings
+        self._log = log
+        self._queue: asyncio.Queue[events.Event] = asyncio.Queue()
+        self._planner = Planner(settings.config)
+        self._charon = Charon(settings.vici, self._emit)
+        self._steerer = Steerer(Range(own.tables, own.rules))
+        self._guard = Guard()
+        self._executor = Executor(
+            self._charon, self._steerer, self._guard, settings.state_dir, self._emit, log
+        )
+        self._since = clock.stamp()
+        self._sleep = clock.Sleep()
+        self._stop_at: float | None = None
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT and the planner's last actions."""
+        server = ControlServer(
+            self._settings.run_dir, self._settings.config.daemon.group, self._asked, HARMLESS
+        )
+        if warning := await server.start():
+            self._log.say(warning, "warning")
+        self._catch_signals()
+        self._emit(events.OrdersRead(orders.read(self._settings.state_dir)))
+        edges = [
+            asyncio.create_task(self._charon.run()),
+            asyncio.create_task(self._forever(lambda: links.watch(self._links))),
+            asyncio.create_task(self._forever(self._steerer.watch)),
+            asyncio.create_task(self._forever(self._guard.watch)),
+        ]
+        notify("READY=1")
+        try:
+            await self._loop()
+        finally:
+            notify("STOPPING=1")
+            await self._executor.settle(SETTLE_DELAY)
+            for edge in edges:
+                edge.cancel()
+            await asyncio.gather(*edges, return_exceptions=True)
+            await server.close()
+
+    def _emit(self, event: events.Event) -> None:
+        self._queue.put_nowait(event)
+
+    async def _links(self, found: tuple[Link, ...]) -> None:
+        self._emit(events.LinksSeen(found))
+
+    async def _forever(self, watch: Callable[[], Awaitable[None]]) -> None:
+        """A watcher that the world ended is begun again."""
+        said = ""
+        while True:
+            try:
+                await watch()
+            except (OSError, GuardError) as error:
+                if str(error) != said:
+                    self._log.say(str(error), "warning")
+                said = str(error)
+            await asyncio.sleep(RETRY_DELAY)
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._emit, events.Stopping())
+
+    # --- the loop --------------------------------------------------------------
+
+    async def _loop(self) -> None:
+        while not self._is_over():
+            event = await self._next()
+            if (slept := self._sleep.noticed()) is not None:
+                self._feed(events.Woke(slept))
+            self._feed(event)
+        if self._executor.failure:
+            raise self._executor.failure
+
+    async def _next(self) -> events.Event:
+        """The next fact, or that the deadline has come."""
+        deadline = self._deadline()
+        delay = None if deadline is None else max(0.0, deadline - clock.monotonic())
+        try:
+            async with asyncio.timeout(delay):
+                return await self._queue.get()
+        except TimeoutError:
+            return events.Ticked()
+
+    def _deadline(self) -> float | None:
+        known = [at for at in (self._planner.next_deadline(), self._stop_at) if at is not None]
+        return min(known, default=None)
+
+    def _feed(self, event: events.Event) -> None:
+        if isinstance(event, events.Stopping) and self._stop_at is None:
+            self._stop_at = clock.monotonic() + STOP_DELAY
+        if not isinstance(event, events.Ticked):
+            self._log.say(f"< {event}", "debug")
+        self._executor.begin(self._planner.handle(event, clock.monotonic()))
+
+    def _is_over(self) -> bool:
+        if self._executor.failure:
+            return True
+        if self._stop_at is None:
+            return False
+        return self._planner.stopped or clock.monotonic() >= self._stop_at
+
+    # --- questions ---------------------------------------------------------------
+
+    async def _asked(self, question: Question) -> Answer:
+        peer = question.get("peer", "")
+        if not isinstance(peer, str):
+            return refusal("'peer' is not a name")
+        if peer and peer not in self._settings.config.connections:
+            known = ", ".join(self._settings.config.connections)
+            return refusal(f"no peer '{peer}' in {self._settings.config_path}; known: {known}")
+        answers: dict[str, Callable[[Question], Answer]] = {
+            "status": lambda _: self._status(peer),
+            "orders": lambda _: self._status(peer),
+            "down": lambda _: self._order(
+                events.OrderGiven(OrderKind.DOWN, peer, given=clock.stamp())
+            ),
+            "up": lambda _: self._order(events.OrderCleared(kind=OrderKind.DOWN, peer=peer)),
+            "clear": self._clear,
+        }
+        answer = answers.get(question["ask"])
+        return answer(question) if answer else refusal(f"unknown question '{question['ask']}'")
+
+    def _order(self, event: events.Event) -> Answer:
+        self._emit(event)
+        return {"ok": True}
+
+    def _clear(self, question: Question) -> Answer:
+        number = question.get("id")
+        if not isinstance(number, int):
+            return refusal("'id' is not a number")
+        return self._order(events.OrderCleared(id=number))
+
+    def _status(self, peer: str) -> Answer:
+        status: Any = self._planner.status(clock.monotonic())
+        return {"ok": True, "status": status, "peer": peer}
+
+
+def hold_namespace() -> object | None:
+    """See edges.control: one controller per network namespace."""
+    return control.hold_namespace()

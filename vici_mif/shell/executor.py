@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries out the planner's actions: each is handed to its edge, and its end becomes a fact."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from vici_mif.core import actions, events
+from vici_mif.core.actions import Action
+from vici_mif.edges import files, orders
+from vici_mif.edges.charon import Charon
+from vici_mif.edges.guard import Guard, GuardError
+from vici_mif.edges.netlink import KernelError
+from vici_mif.edges.steering import Steerer
+from vici_mif.shell import material
+from vici_mif.shell.log import Log
+
+Emit = Callable[[events.Event], None]
+
+RESOLVE_DELAY = 10.0
+FAULTS = (KernelError, GuardError, files.FileError, OSError)
+"""What the world may do to us; anything else is our own mistake and ends the process."""
+
+
+class Executor:
+    """One task for each action under way."""
+
+    def __init__(
+        self, charon: Charon, steerer: Steerer, guard: Guard, state_dir: Path, emit: Emit, log: Log
+    ) -> None:
+        self._charon = charon
+        self._steerer = steerer
+        self._guard = guard
+        self._state_dir = state_dir
+        self._emit = emit
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, wanted: Iterable[Action]) -> None:
+        """Begin all in their order. What concerns one SA, or the kernel, also ends in it."""
+        for action in wanted:
+            if isinstance(action, actions.Say):
+                self._log.say(action.text, action.level)
+                continue
+            self._log.say(f"> {action}", "debug")
+            self._start(self._run(action))
+
+    @property
+    def failure(self) -> BaseException | None:
+        """A mistake of ours in one of the tasks."""
+        return self._mistake
+
+    _mistake: BaseException | None = None
+
+    async def settle(self, within: float) -> None:
+        """Wait for what is under way."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=within)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._mistake = task.exception()
+            self._emit(events.Stopping())
+
+    async def _run(self, action: Action) -> None:
+        try:
+            await self._carry_out(action)
+        except FAULTS as error:
+            self._emit(events.ActionFailed(action.tag, "failed", str(error)))
+
+    async def _carry_out(self, action: Action) -> None:
+        match action:
+            case actions.LoadConnection():
+                await self._charon.execute(material.connection(action))
+            case actions.LoadSecret():
+                await self._charon.execute(material.secret(action))
+            case actions.Steer():
+                for sentence in await self._steerer.apply(action.wish):
+                    self._log.say(f"waiting: {sentence}", "debug")
+                self._done(action)
+            case actions.Guard():
+                await self._guard.apply(action.wish)
+                self._done(action)
+            case actions.Resolve():
+                await self._resolve(action)
+            case actions.StoreOrders():
+                orders.write(self._state_dir, action.orders)
+                self._done(action)
+            case actions.Say():
+                pass
+            case _:
+                await self._charon.execute(action)
+
+    def _done(self, action: Action) -> None:
+        self._emit(events.ActionDone(action.tag))
+
+    async def _resolve(self, action: actions.Resolve) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(RESOLVE_DELAY):
+            found = await loop.getaddrinfo(action.name, None, type=socket.SOCK_DGRAM)
+        addresses = dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
+        self._emit(events.NameResolved(action.name, tuple(addresses)))
+        self._done(action)

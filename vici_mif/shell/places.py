@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a controller has its configuration, sockets and orders: by option, by file, by default."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from vici_mif.core.config import Config, DaemonConfig, Source, parse
+from vici_mif.edges import files
+
+CONFIG_PATH = Path("/etc/vici-mif/config.yaml")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The paths of one controller."""
+
+    vici: str
+    run_dir: Path
+    state_dir: Path
+
+
+def arguments(sub: argparse.ArgumentParser) -> None:
+    """The options that every command has."""
+    sub.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help=f"configuration (default {CONFIG_PATH})"
+    )
+    sub.add_argument("--vici", metavar="PATH", help="charon's VICI socket, instead of daemon.vici")
+    sub.add_argument("--run-dir", type=Path, metavar="DIR", help="instead of daemon.run_dir")
+    sub.add_argument("--state-dir", type=Path, metavar="DIR", help="instead of daemon.state_dir")
+
+
+def config(args: argparse.Namespace) -> Config:
+    """The configuration the options name. Raises FileError and ConfigError."""
+    path = args.config or CONFIG_PATH
+    return parse(Source(name, text) for name, text in files.read_config(path))
+
+
+def places(args: argparse.Namespace, config: Config | None) -> Places:
+    """An option counts more than the file, and the file more than the default."""
+    own = config.daemon if config else DaemonConfig()
+    return Places(
+        vici=args.vici or own.vici,
+        run_dir=args.run_dir or Path(own.run_dir),
+        state_dir=args.state_dir or Path(own.state_dir),
+    )
+
+
+def to_ask(args: argparse.Namespace) -> Places:
+    """For a question to a running controller: its socket may be read where its file may not."""
+    if args.config is None and (args.run_dir or not readable(CONFIG_PATH)):
+        return places(args, None)
+    return places(args, config(args))
+
+
+def readable(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except OSError:
+        return False
+    return True

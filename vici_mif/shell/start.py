@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run` and `check`: the commands that begin with the configuration."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from vici_mif.edges import steering
+from vici_mif.edges.control import ControlError, hold_namespace
+from vici_mif.edges.orders import OrdersError
+from vici_mif.shell import places
+from vici_mif.shell.daemon import Daemon, Settings
+from vici_mif.shell.exits import CONFIG, FAILED, NOT_PERMITTED, OK
+from vici_mif.shell.log import Log
+
+
+def run_arguments(sub: argparse.ArgumentParser) -> None:
+    places.arguments(sub)
+    sub.add_argument("-v", "--verbose", action="store_true", help="show each fact and each action")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The controller, until SIGTERM or SIGINT."""
+    config = places.config(args)
+    if os.geteuid() != 0:
+        return _complain("routes and rules need root: run it with sudo", NOT_PERMITTED)
+    held = hold_namespace()
+    if held is None:
+        return _complain("another controller runs in this network namespace", FAILED)
+    where = places.places(args, config)
+    path = str(args.config or places.CONFIG_PATH)
+    settings = Settings(config, path, where.vici, where.run_dir, where.state_dir)
+    with held:
+        try:
+            asyncio.run(Daemon(settings, Log(verbose=args.verbose)).run())
+        except (ControlError, OrdersError) as error:
+            return _complain(str(error), FAILED)
+    return OK
+
+
+def check_arguments(sub: argparse.ArgumentParser) -> None:
+    places.arguments(sub)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Say what is wrong with the configuration, here on this machine."""
+    config = places.config(args)
+    own = steering.Range(config.daemon.tables, config.daemon.rules)
+    taken = asyncio.run(steering.foreign(own))
+    for sentence in taken:
+        print(sentence, file=sys.stderr)
+    if taken:
+        return CONFIG
+    print(f"{args.config or places.CONFIG_PATH}: good")
+    return OK
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"vici-mif: {text}", file=sys.stderr)
+    return code
