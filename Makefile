@@ -27,7 +27,8 @@ test: $(STAMP)
 full: $(STAMP)
 	scripts/full
 
-demo: $(STAMP)
+# installs what it needs itself: on a fresh machine even the stamp needs a package first
+demo:
 	scripts/demo
 
 charon: $(STAMP)

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,8 +20,8 @@ from tests.lab.story import (
     WLAN,
     Story,
 )
-from vici_mif.lab import ladder, pcap
-from vici_mif.lab.ikekeys import read_keys
+from vici_mif.lab import ladder, pcap, tshark
+from vici_mif.lab.ikekeys import IkeKeys, read_keys
 from vici_mif.lab.ikev2 import PROTOCOL_IKE, Exchange, N, Notify
 from vici_mif.lab.transcript import Transcript, transcript
 
@@ -188,38 +185,37 @@ def test_two_stock_charons() -> None:
     assert not any(step.problem for step in found.steps)
 
 
-def test_tshark_reads_the_same(tmp_path: Path) -> None:
+@pytest.mark.skipif(not tshark.installed(), reason="tshark is not installed")
+def test_tshark_reads_the_same() -> None:
     """The outside judge: exchange, message id and notifies of each message of that capture."""
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
-    rows = _tshark(DATA / "stock.pcap", DATA / "stock.ikev2", tmp_path)
-    ours = [
-        (
-            step.message.header.exchange,
-            step.message.header.message_id,
-            [notify.type for notify in step.message.notifies()],
-        )
-        for step in stock().steps
+    theirs = tshark.messages(DATA / "stock.pcap", DATA / "stock.ikev2")
+
+    assert len(theirs) == 16
+    assert tshark.agrees(stock().steps, Counter(theirs)).holds
+    assert not tshark.agrees(stock().steps[1:], Counter(theirs)).holds
+    assert not tshark.agrees([], Counter()).holds
+
+
+@pytest.mark.skipif(not tshark.installed(), reason="tshark is not installed")
+def test_tshark_reads_the_notifies_of_rfc_7791_in_our_story(tmp_path: Path) -> None:
+    """Also the packets of the wire helper are what another program takes them for."""
+    story = Story().whole()
+    raw = [
+        wire.ethernet(wire.udp(str(p.src), str(p.dst), p.sport, p.dport, p.data))
+        for p in story.packets
     ]
+    capture = tmp_path / "story.pcap"
+    capture.write_bytes(wire.pcap([(1000.0, frame) for frame in raw]))
+    table = tmp_path / "table"
+    table.write_text("".join(_row(keys) for keys in ALL_KEYS.values()))
+    theirs = tshark.messages(capture, table)
 
-    assert ours == rows
+    assert tshark.agrees(told(story).steps, Counter(theirs)).holds
+    assert (36, 2, (16433,)) in theirs
+    assert (35, 1, (16432,)) in theirs
 
 
-def _tshark(capture: Path, keys: Path, home: Path) -> list[tuple[int, int, list[int]]]:
-    own = home / "wireshark"
-    own.mkdir()
-    shutil.copy(keys, own / "ikev2_decryption_table")
-    fields = ("isakmp.exchangetype", "isakmp.messageid", "isakmp.notify.msgtype")
-    done = subprocess.run(
-        ["tshark", "-r", capture, "-Y", "isakmp", "-T", "json"]
-        + [part for field in fields for part in ("-e", field)],
-        env={**os.environ, "XDG_CONFIG_HOME": str(home), "HOME": str(home)},
-        capture_output=True,
-        check=True,
-    )
-    found = []
-    for packet in json.loads(done.stdout):
-        layers = packet["_source"]["layers"]
-        notifies = [int(value) for value in layers.get(fields[2], [])]
-        found.append((int(layers[fields[0]][0]), int(layers[fields[1]][0], 16), notifies))
-    return found
+def _row(keys: IkeKeys) -> str:
+    spis = f"{keys.spis[0].hex()},{keys.spis[1].hex()}"
+    secrets = f"{keys.initiator.hex()},{keys.responder.hex()}"
+    return f'{spis},{secrets},"{keys.cipher}",,,"NONE [RFC4306]"\n'

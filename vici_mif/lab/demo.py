@@ -16,7 +16,7 @@ from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup, names
 from vici_mif.lab.state import root
 from vici_mif.lab.topology import Wish
-from vici_mif.lab.trial import Findings, Script, Trial
+from vici_mif.lab.trial import Findings, Script, Trial, start_captures
 
 UP_PATIENCE = 60.0
 
@@ -43,7 +43,7 @@ def play(options: argparse.Namespace, say: Progress) -> Findings:
     """Make the lab, run everything in it, take it down."""
     wish = Wish(name=options.name, uplinks=options.uplinks)
     prefix = options.charon or default_prefix()
-    setup = Setup(prefix, prefix, capture=True, keys=True, data_plane=options.data_plane)
+    setup = Setup(prefix, prefix, keys=True, data_plane=options.data_plane)
     say(f"lab {wish.name}: client with {wish.uplinks} uplinks, router, gateway, server")
     with Lab.up(wish, setup, keep=False) as lab:
         try:
@@ -55,6 +55,7 @@ def play(options: argparse.Namespace, say: Progress) -> Findings:
 
 def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     say(f"charons run; ESP by {lab.state.data_plane}")
+    start_captures(lab)
     controller = Controller(lab, say.controller)
     links = ", ".join(lab.uplinks)
     controller.start(f"hq: {{links: [{links}], hold_down: {options.hold_down:g}s}}")
@@ -62,18 +63,18 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     say("all tunnels are up")
     heading("vici-mif status")
     print(controller.table())
-    tunnels = _tunnels(controller)
-    if len(tunnels) != options.uplinks:
-        raise LabError(f"{len(tunnels)} tunnels instead of {options.uplinks}")
+    found = tunnels(controller)
+    if len(found) != options.uplinks:
+        raise LabError(f"{len(found)} tunnels instead of {options.uplinks}")
     heading("traffic")
     script = Script(options.outage or lab.uplinks[0], hold_down=options.hold_down)
-    findings = Trial(lab, tunnels, script, say).play()
+    findings = Trial(lab, found, script, say).play()
     say("captures and logs are read")
     controller.stop()
     return findings
 
 
-def _tunnels(controller: Controller) -> dict[str, tuple[str, str]]:
+def tunnels(controller: Controller) -> dict[str, tuple[str, str]]:
     peer = controller.peer()
     return {t.name: (t.inner[0], link_of(t)) for t in peer.tunnels if t.children}
 

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from itertools import product
 from pathlib import Path
 
-from vici_mif.lab import conf, esp, ikekeys, ladder, pcap, proof, streamlog
+from vici_mif.lab import conf, esp, ikekeys, ladder, pcap, proof, streamlog, tshark
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
@@ -78,8 +79,17 @@ class Findings:
 
 
 def place(link: str) -> str:
-    """Where an uplink is captured: its far end sees also what a dead interface swallowed."""
+    """Where an uplink is captured."""
     return f"{ROUTER}-{link}"
+
+
+def start_captures(lab: Lab) -> None:
+    """Every wire, at the router: it is no end of a tunnel, so it sees what is on the wire.
+
+    (An end with ESP in the kernel shows a packet on its interface again after opening it.)
+    """
+    wires = [(ROUTER, wire.b.name) for wire in lab.topology.uplinks]
+    lab.captures.start([*wires, *((ROUTER, wire.a.name) for wire in lab.topology.remotes)])
 
 
 class Trial:
@@ -174,7 +184,7 @@ class Trial:
 
     def judge(self, times: Times) -> Findings:
         """Everything from the files that are left."""
-        captures = {path.stem: list(pcap.read(path)) for path in self._captures()}
+        captures = {path.stem: list(pcap.read(path)) for path in self._captures(ROUTER)}
         uplinks = {place(link): captures[place(link)] for link in self._lab.uplinks}
         evidence = self._evidence(uplinks)
         claims = (
@@ -184,11 +194,21 @@ class Trial:
             proof.nothing_in_clear(captures, protected(self._lab)),
             *proof.outage(evidence, times.outage),
             *proof.on_own_uplink(evidence, times.home, "after the return"),
+            *self._outside_judge(evidence.transcript),
         )
         return Findings(claims, evidence.transcript, times)
 
-    def _captures(self) -> list[Path]:
-        return sorted(self._lab.captures.directory.glob("*.pcap"))
+    def _captures(self, host: str) -> list[Path]:
+        return sorted(self._lab.captures.directory.glob(f"{host}-*.pcap"))
+
+    def _outside_judge(self, ours: Transcript) -> list[Claim]:
+        if not tshark.installed():
+            self._say("tshark is not installed: nobody else reads the captures")
+            return []
+        keys = self._lab.keys_directory / CLIENT / "ikev2_decryption_table"
+        files = [self._lab.captures.file(ROUTER, link) for link in self._lab.uplinks]
+        theirs = Counter(row for file in files for row in tshark.messages(file, keys))
+        return [tshark.agrees(ours.steps, theirs)]
 
     def _evidence(self, uplinks: dict[str, list[Packet]]) -> Evidence:
         keys = self._lab.keys_directory / CLIENT
