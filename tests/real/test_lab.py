@@ -339,6 +339,19 @@ def test_the_same_name_twice_is_refused_and_hurts_nobody(make_lab: MakeLab) -> N
     assert ping(lab, "client", "10.100.0.1") == 3
 
 
+def test_of_two_makers_of_one_name_one_succeeds(root: None, patched_charon: Path) -> None:
+    name = f"r{os.getpid()}"
+    argv = [*LAB, "up", "--name", name, "--uplinks", "1", "--charon", str(patched_charon)]
+    makers = [subprocess.Popen(argv, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        assert sorted(maker.wait() for maker in makers) == [0, 1]
+        assert names()[name] == "up"
+        assert ping(Lab.find(name), "client", "203.0.113.1") == 3
+    finally:
+        Lab.find(name).down()
+    assert not leftovers(name)
+
+
 def test_down_ends_what_was_started_on_the_hosts(make_lab: MakeLab) -> None:
     lab = make_lab(uplinks=1, start_charons=False)
     spawned = lab.client.spawn("sleeper", ["sleep", "1000"])

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from vici_mif.lab import conf, keys
+from vici_mif.lab import conf
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
@@ -107,7 +108,7 @@ def _answers(path: Path) -> bool:
 def write_files(topology: Topology, state: State, hosts: dict[str, Host], directory: Path) -> None:
     """The operators' files of all hosts with a charon, with fresh secrets."""
     libipsec = state.data_plane == "libipsec"
-    secret = keys.password()
+    secret = secrets.token_urlsafe(24)
     for name in CHARON_HOSTS:
         host = hosts[name]
         installation = Installation(Path(state.charons[name]))
@@ -136,6 +137,9 @@ def _demand(installation: Installation, libipsec: bool, state: State) -> None:
 
 
 def _write_certificates(auth: Auth, hosts: dict[str, Host]) -> None:
+    # only here: cryptography takes long to load, and no other command needs it
+    from vici_mif.lab import keys
+
     ca = keys.authority("lab authority")
     for name in CHARON_HOSTS:
         keys.write_certificate(ca.certificate, hosts[name].swanctl_dir / "x509ca" / "lab.pem")

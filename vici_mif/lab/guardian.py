@@ -8,11 +8,15 @@ maker ends, also by SIGKILL.
 from __future__ import annotations
 
 import contextlib
+import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from vici_mif.lab.errors import LabError
 from vici_mif.lab.removal import take_down
+from vici_mif.lab.state import StateFile
 
 _DISMISSED = b"."
 
@@ -21,8 +25,9 @@ class Guardian:
     """The maker's end."""
 
     def __init__(self, directory: Path) -> None:
+        self.token = secrets.token_hex(8)
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "vici_mif.lab.guardian", str(directory)],
+            [sys.executable, "-m", "vici_mif.lab.guardian", str(directory), self.token],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -37,9 +42,23 @@ class Guardian:
         self._child.wait()
 
 
+def draft_directory(directory: Path, token: str) -> Path:
+    """Where a lab's directory is prepared before it gets its name."""
+    return directory.with_name(f".{directory.name}.{token}")
+
+
+def clean_up(directory: Path, token: str) -> None:
+    """Remove the draft and the lab of this maker; a lab of that name may be somebody else's."""
+    shutil.rmtree(draft_directory(directory, token), ignore_errors=True)
+    with contextlib.suppress(LabError):
+        if StateFile(directory).read().maker == token:
+            take_down(directory)
+
+
 def main() -> int:
+    directory, token = Path(sys.argv[1]), sys.argv[2]
     if sys.stdin.buffer.read() != _DISMISSED:
-        take_down(Path(sys.argv[1]))
+        clean_up(directory, token)
     return 0
 
 

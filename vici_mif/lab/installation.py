@@ -7,8 +7,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vici_mif.build.charon import Charon, Request, default_patches
-from vici_mif.build.errors import BuildError
 from vici_mif.lab.errors import LabError
 
 VARIABLE = "VICI_MIF_CHARON"
@@ -47,6 +45,10 @@ def default_prefix() -> Path:
     named = os.environ.get(VARIABLE, "")
     if named:
         return Path(named)
+    # only here: it loads much that no other command of the lab needs
+    from vici_mif.build.charon import Charon, Request, default_patches
+    from vici_mif.build.errors import BuildError
+
     try:
         return Charon().path(Request(default_patches()))
     except BuildError as error:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys, certificates and passwords of a lab: made when it is made, gone when it goes."""
+"""Certificates and private keys of a lab: made when it is made, gone when it goes."""
 
 from __future__ import annotations
 
 import datetime
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALID = datetime.timedelta(days=7)
 # clocks of guests may lag behind
 SLACK = datetime.timedelta(days=1)
-
-
-def password() -> str:
-    """A pre-shared key or an EAP password."""
-    return secrets.token_urlsafe(24)
 
 
 @dataclass(frozen=True, slots=True)

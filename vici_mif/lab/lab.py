@@ -11,7 +11,7 @@ from vici_mif.lab import captures, charons, impair, namespaces
 from vici_mif.lab.captures import Captures
 from vici_mif.lab.charons import Charon
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.guardian import Guardian
+from vici_mif.lab.guardian import Guardian, clean_up, draft_directory
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.installation import Installation
@@ -80,14 +80,14 @@ class Lab:
     def up(cls, wish: Wish, setup: Setup, *, where: Path | None = None, keep: bool = True) -> Lab:
         """Make a lab. Unless it is to be kept, it goes when this process goes, however that is."""
         directory = (where or root()) / wish.name
-        _claim(directory, wish, setup)
         guardian = Guardian(directory)
         try:
+            _claim(directory, wish, setup, guardian.token)
             lab = cls(directory)
             lab._guardian = guardian
             lab._build(setup)
         except BaseException:
-            take_down(directory)
+            clean_up(directory, guardian.token)
             guardian.dismiss()
             raise
         if keep:
@@ -244,20 +244,34 @@ def has_esp(namespace_name: str, topology: Topology) -> bool:
     return all(namespaces.kernel_has_esp(namespace_name, version) for version in versions)
 
 
-def _claim(directory: Path, wish: Wish, setup: Setup) -> None:
-    """Make the lab's directory and its state file before anything else there is."""
-    file = StateFile(directory)
-    if file.exists():
-        raise LabError(f"lab {wish.name} is there already: `vici-mif lab down --name {wish.name}`")
+def _claim(directory: Path, wish: Wish, setup: Setup, token: str) -> None:
+    """Make the lab's directory, with its record, under its name at one blow or not at all."""
     prefixes = {CLIENT: setup.client_charon, GATEWAY: setup.gateway_charon}
     for prefix in prefixes.values():
         _ = Installation(prefix).charon
     _check_length(directory)
-    # keys and passwords lie in it
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = draft_directory(directory, token)
+    _make_private(draft)
     charon_of = {host: str(prefix.resolve()) for host, prefix in prefixes.items()}
-    state = State(wish, charon_of, capture=setup.capture, keys=setup.keys, debug=setup.debug)
-    file.write(state)
+    state = State(wish, charon_of, token, capture=setup.capture, keys=setup.keys, debug=setup.debug)
+    StateFile(draft).write(state)
+    try:
+        draft.rename(directory)
+    except OSError as error:
+        raise LabError(
+            f"lab {wish.name} is there already: `vici-mif lab down --name {wish.name}` removes it"
+        ) from error
+
+
+def _make_private(directory: Path) -> None:
+    """A directory for keys and passwords. The end of the last lab removes the parent: try again."""
+    for _ in range(5):
+        try:
+            directory.mkdir(mode=0o700, parents=True)
+        except FileNotFoundError:
+            continue
+        return
+    raise LabError(f"{directory.parent} vanishes again and again: does something else clean it?")
 
 
 def _check_length(directory: Path) -> None:

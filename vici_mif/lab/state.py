@@ -28,6 +28,8 @@ class State:
     wish: Wish
     # host -> prefix of its charon
     charons: dict[str, str]
+    # a word that only the lab's maker and its guardian know
+    maker: str
     data_plane: str = ""
     capture: bool = False
     keys: bool = False
