@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller on a lab's client, and what charon, kernel and captures say of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.namespace import eventually
+from vici_mif.core import swan
+from vici_mif.core.model import Sa
+from vici_mif.core.status import PeerStatus, Status, TunnelStatus
+from vici_mif.edges.control import ControlError, ask
+from vici_mif.edges.vici import Connection, Tree
+from vici_mif.lab.lab import Lab
+
+PROGRAM = [sys.executable, "-m", "vici_mif"]
+PATIENCE = 60.0
+
+
+class Controller:
+    """`vici-mif run` with one configuration, started and ended as often as a test wants."""
+
+    def __init__(self, lab: Lab, connection: str = "{links: [eth0, wlan0, wwan0]}") -> None:
+        self.lab = lab
+        self.directory = lab.client.directory
+        self.file = self.directory / "config.yaml"
+        self.log = self.directory / "controller.log"
+        state = self.directory / "state"
+        self.file.write_text(
+            f"version: 1\nconnections:\n  {connection_name(lab)}: {connection}\n"
+            f"daemon: {{state_dir: {state}}}\n"
+        )
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._child = self.lab.client.spawn(
+                "controller",
+                [*PROGRAM, "run", "-v", "-c", str(self.file)],
+                stdout=log,
+                stderr=log,
+                env={"PYTHONPATH": os.getcwd()},
+            )
+
+    def stop(self) -> int:
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> int:
+        assert self._child is not None
+        self._child.send_signal(number)
+        try:
+            return self._child.wait(20)
+        finally:
+            self._child = None
+
+    @property
+    def runs(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One `vici-mif` command on the client."""
+        return self.lab.client.exec(
+            [*PROGRAM, *arguments, "-c", str(self.file)],
+            check=False,
+            env={"PYTHONPATH": os.getcwd()},
+        )
+
+    def status(self) -> Status:
+        run_dir = self.lab.client.run_directory / "vici-mif"
+        return Status.model_validate(ask(run_dir, {"ask": "status"})["status"])
+
+    @property
+    def peer(self) -> PeerStatus:
+        (peer,) = self.status().peers
+        return peer
+
+    def until(self, check: Callable[[PeerStatus], object], within: float = PATIENCE) -> PeerStatus:
+        """Until the peer's status is so; shows the last one where it is not."""
+        seen: list[PeerStatus] = []
+
+        def holds() -> bool:
+            assert self.runs, f"the controller ended:\n{self.said()}"
+            try:
+                seen.append(self.peer)
+            except ControlError:
+                return False
+            return bool(check(seen[-1]))
+
+        try:
+            eventually(holds, within)
+        except AssertionError as error:
+            last = seen[-1].model_dump_json(indent=1) if seen else "no status"
+            raise AssertionError(f"{error}\n{last}\n{self.said()}") from None
+        return seen[-1]
+
+    def said(self) -> str:
+        """The end of what it logged."""
+        return self.log.read_text(errors="replace")[-12000:] if self.log.exists() else ""
+
+
+@contextmanager
+def running(lab: Lab, connection: str = "{links: [eth0, wlan0, wwan0]}") -> Iterator[Controller]:
+    """A controller that is up by the end of the test or is stopped with it."""
+    controller = Controller(lab, connection)
+    controller.start()
+    try:
+        yield controller
+    finally:
+        if controller.runs:
+            controller.stop()
+
+
+def connection_name(lab: Lab) -> str:
+    """The operator's connection on the client."""
+    text = (lab.client.swanctl_dir / "swanctl.conf").read_text()
+    found = re.search(r"connections \{\s+(\S+) \{", text)
+    assert found
+    return found[1]
+
+
+# --- what charon says ------------------------------------------------------------
+
+
+def request(lab: Lab, command: str, message: Tree, host: str = "client") -> Tree:
+    return asyncio.run(_request(lab.host(host).vici_socket, command, message))
+
+
+async def _request(path: Path, command: str, message: Tree) -> Tree:
+    connection = await Connection.open(str(path))
+    try:
+        return await connection.request(command, message, within=30)
+    finally:
+        connection.close()
+
+
+def sas(lab: Lab, host: str = "client") -> list[Sa]:
+    """All IKE SAs, by charon's own word."""
+    return asyncio.run(_sas(lab.host(host).vici_socket))
+
+
+async def _sas(path: Path) -> list[Sa]:
+    connection = await Connection.open(str(path))
+    try:
+        items = await connection.stream("list-sas", "list-sa")
+    finally:
+        connection.close()
+    return sorted((sa for item in items for sa in swan.sas(item)), key=lambda sa: sa.unique_id)
+
+
+def spis(lab: Lab) -> set[tuple[int, str, str]]:
+    """What must not change: unique ids and SPIs."""
+    return {
+        (sa.unique_id, child.spi_in, child.spi_out)
+        for sa in sas(lab)
+        for child in (sa.children or [None])
+        if child
+    } | {(sa.unique_id, "", "") for sa in sas(lab)}
+
+
+# --- what the network says ---------------------------------------------------------
+
+
+def ping(lab: Lab, target: str, source: str = "", count: int = 5, host: str = "client") -> int:
+    """How many of the pings came back."""
+    argv = ["ping", "-n", "-c", str(count), "-i", "0.05", "-W", "1"]
+    argv += ["-I", source] if source else []
+    said = lab.host(host).exec([*argv, target], check=False).stdout
+    found = re.search(r"(\d+) received", said)
+    return int(found[1]) if found else 0
+
+
+def esp_bytes(lab: Lab, uplink: str) -> int:
+    """Bytes the client has sent on an uplink, by the kernel's counter."""
+    path = f"/sys/class/net/{uplink}/statistics/tx_bytes"
+    return int(lab.client.exec(["cat", path]).stdout)
+
+
+def captured(lab: Lab, uplink: str, expression: str) -> int:
+    """Packets in the capture of an uplink that match."""
+    file = lab.captures.file("router", uplink)
+    argv = ["tcpdump", "-n", "-r", str(file), expression]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return len(done.stdout.splitlines())
+
+
+def ours(lab: Lab) -> list[str]:
+    """Rules, routes, tables and interfaces of ours in the client's kernel."""
+    client = lab.client
+    rules = [client.exec(["ip", version, "rule"]).stdout for version in ("-4", "-6")]
+    found = [line for text in rules for line in text.splitlines() if "proto 77" in line]
+    for version in ("-4", "-6"):
+        routes = client.exec(["ip", version, "route", "show", "table", "all"]).stdout
+        found += [line for line in routes.splitlines() if "proto 77" in line]
+    found += [
+        line
+        for line in client.exec(["nft", "list", "tables"]).stdout.splitlines()
+        if "vici_mif" in line
+    ]
+    links = client.exec(["ip", "-o", "link"]).stdout
+    return found + [line for line in links.splitlines() if ": mif" in line]
+
+
+def on(peer: PeerStatus) -> dict[str, TunnelStatus]:
+    """Tunnels by the link of the path they are on."""
+    return {(t.current or "?").partition("/")[0]: t for t in peer.tunnels}

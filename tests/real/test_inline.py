@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An inline `connection:` where charon has none: PSK, certificates, EAP-MSCHAPv2."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, on, ping
+from vici_mif.lab.lab import Lab
+from vici_mif.lab.topology import Auth
+
+CLIENT, GATEWAY = "client.lab.example", "gateway.lab.example"
+
+COMMON = """
+      remote_addrs: 203.0.113.1
+      proposals: aes128gcm16-prfsha256-x25519
+      vips: 0.0.0.0
+      children:
+        net: {remote_ts: 10.100.0.0/24, esp_proposals: aes128gcm16-x25519}
+"""
+AUTHENTICATIONS = {
+    Auth.PSK: f"""
+      local: {{auth: psk, id: {CLIENT}}}
+      remote: {{auth: psk, id: {GATEWAY}}}
+      secrets:
+        ike-hq: {{id: [{CLIENT}, {GATEWAY}], secret: {{file: SECRET}}}}
+""",
+    Auth.CERT: f"""
+      local: {{auth: pubkey, id: {CLIENT}, certs: DIR/x509/client.pem}}
+      remote: {{auth: pubkey, id: {GATEWAY}, cacerts: DIR/x509ca/lab.pem}}
+      secrets:
+        private-hq: {{file: DIR/private/client.pem}}
+""",
+    Auth.EAP: f"""
+      local: {{auth: eap-mschapv2, id: {CLIENT}, eap_id: {CLIENT}}}
+      remote: {{auth: pubkey, id: {GATEWAY}, cacerts: DIR/x509ca/lab.pem}}
+      secrets:
+        eap-hq: {{id: {CLIENT}, secret: {{env: HQ_PASSWORD}}}}
+""",
+}
+
+
+def bare(lab: Lab, directory: Path) -> str:
+    """Take the operator's connection away from the client; its secret is returned."""
+    operators = lab.client.swanctl_dir / "swanctl.conf"
+    found = re.search(r'secret = "?([^"\n]+)"?', operators.read_text())
+    secret = found[1] if found else ""
+    (directory / "secret").write_text(secret + "\n")
+    operators.write_text("")
+    lab.charons["gateway"].start()
+    lab.charons["client"].start()
+    return secret
+
+
+def with_inline(lab: Lab, auth: Auth, directory: Path) -> Controller:
+    text = (COMMON + AUTHENTICATIONS[auth]).replace("SECRET", str(directory / "secret"))
+    text = text.replace("DIR", str(lab.client.swanctl_dir))
+    controller = Controller(lab)
+    controller.file.write_text(
+        f"version: 1\nconnections:\n  hq:\n    links: [eth0, wlan0]\n    connection:{text}\n"
+        f"daemon: {{state_dir: {directory}}}\n"
+    )
+    return controller
+
+
+@pytest.mark.parametrize("auth", list(Auth))
+def test_inline(
+    make_lab: MakeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Auth
+) -> None:
+    """Two tunnels, payload on both, and no secret in anything that is written."""
+    lab = make_lab(uplinks=2, auth=auth, start_charons=False)
+    secret = bare(lab, tmp_path)
+    monkeypatch.setenv("HQ_PASSWORD", secret)
+    controller = with_inline(lab, auth, tmp_path)
+    controller.start()
+    try:
+        controller.until(lambda p: p.state == "up" and {"eth0", "wlan0"} <= on(p).keys())
+        for tunnel in on(controller.peer).values():
+            assert ping(lab, "10.100.0.2", tunnel.inner[0]) == 5
+        if secret:
+            assert secret not in controller.log.read_text()
+            assert secret not in controller.status().to_json()
+    finally:
+        controller.stop()
+
+
+def test_a_secret_that_is_not_there(make_lab: MakeLab, tmp_path: Path) -> None:
+    """The file is named in the status, and nothing is tried without it."""
+    lab = make_lab(uplinks=2, start_charons=False)
+    bare(lab, tmp_path)
+    controller = with_inline(lab, Auth.PSK, tmp_path)
+    (tmp_path / "secret").unlink()
+    controller.start()
+    try:
+        peer = controller.until(lambda p: "secret" in p.why)
+        assert peer.state in ("down", "waiting")
+        assert rig.sas(lab) == []
+    finally:
+        controller.stop()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is missing is said in plain words, and the best of the rest is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.namespace import eventually
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, ping, running
+from vici_mif.edges.control import ControlError
+
+SERVER = "10.100.0.2"
+TWO = "{links: [eth0, wlan0], hold_down: 2s}"
+
+
+def test_charon_without_the_series(make_lab: MakeLab, stock_charon: Path) -> None:
+    """One tunnel, moved by charon's own roaming; the status says what to do about it."""
+    lab = make_lab(uplinks=2, client_charon=stock_charon)
+    with running(lab, TWO) as controller:
+        peer = controller.until(lambda p: any(t.children for t in p.tunnels))
+        assert peer.mode == "single"
+        assert not controller.status().daemon.patched
+        assert "charon" in peer.why
+        assert ping(lab, SERVER) == 5
+
+        lab.link_down("eth0")
+        eventually(lambda: ping(lab, SERVER, count=1) == 1, within=30)
+
+
+def test_charon_without_the_series_refused(make_lab: MakeLab, stock_charon: Path) -> None:
+    """`without_clone: refuse` opens nothing and says why."""
+    lab = make_lab(uplinks=2, client_charon=stock_charon)
+    with running(lab, "{links: [eth0, wlan0], without_clone: refuse}") as controller:
+        peer = controller.until(lambda p: p.state == "down" and p.why)
+        assert rig.sas(lab) == []
+        assert "refuse" in peer.why
+
+
+def test_gateway_without_the_series(make_lab: MakeLab, stock_charon: Path) -> None:
+    """The peer does not announce support: one tunnel, which we move when its link goes."""
+    lab = make_lab(uplinks=2, gateway_charon=stock_charon)
+    with running(lab, TWO) as controller:
+        peer = controller.until(lambda p: any(t.children for t in p.tunnels))
+        assert peer.mode == "single"
+        inner = peer.tunnels[0].inner[0]
+        assert ping(lab, SERVER, inner) == 5
+
+        lab.link_down("eth0")
+        controller.until(lambda p: any((t.current or "").startswith("wlan0/") for t in p.tunnels))
+        eventually(lambda: ping(lab, SERVER, inner, count=1) == 1)
+
+        lab.link_up("eth0")
+        controller.until(lambda p: any((t.current or "").startswith("eth0/") for t in p.tunnels))
+        assert ping(lab, SERVER, inner) == 5
+
+
+def test_gateway_with_the_series_switched_off(make_lab: MakeLab) -> None:
+    """max_clones = 0 at both ends is the same as a peer without support."""
+    lab = make_lab(uplinks=2, max_clones=0)
+    with running(lab, TWO) as controller:
+        peer = controller.until(lambda p: any(t.children for t in p.tunnels))
+        assert peer.mode == "single"
+        assert ping(lab, SERVER) == 5
+
+
+def test_no_charon_yet(make_lab: MakeLab) -> None:
+    """The controller waits, says for what, and goes on by itself when charon comes."""
+    lab = make_lab(uplinks=2, start_charons=False)
+    with running(lab, TWO) as controller:
+        eventually(lambda: _charon_why(controller))
+        assert "charon.vici" in _charon_why(controller)
+
+        lab.charons["gateway"].start()
+        lab.charons["client"].start()
+        controller.until(lambda p: p.state == "up")
+        assert ping(lab, SERVER) == 5
+
+
+def test_charon_crashes(make_lab: MakeLab) -> None:
+    """Nothing leaves in clear while it is gone; then one new family."""
+    lab = make_lab(uplinks=2, capture=True)
+    with running(lab, TWO) as controller:
+        peer = controller.until(lambda p: p.state == "up")
+        inner = peer.tunnels[0].inner[0]
+        lab.charons["client"].kill()
+        controller.until(lambda p: p.state == "down")
+        assert ping(lab, SERVER, count=3) == 0
+
+        lab.charons["client"].start()
+        controller.until(lambda p: p.state == "up")
+        assert ping(lab, SERVER) == 5
+        lab.stop_captures()
+        for link in ("eth0", "wlan0"):
+            assert rig.captured(lab, link, "net 10.100.0.0/24") == 0
+        assert inner
+
+
+def test_a_connection_charon_does_not_have(make_lab: MakeLab) -> None:
+    """Waiting, with the name; it is not an error, since files may be loaded later."""
+    lab = make_lab(uplinks=2)
+    controller = Controller(lab, TWO)
+    controller.file.write_text(controller.file.read_text().replace("  hq:", "  elsewhere:"))
+    controller.start()
+    try:
+        peer = controller.until(lambda p: p.state == "waiting")
+        assert "elsewhere" in peer.why
+    finally:
+        controller.stop()
+
+
+def test_second_controller_in_the_same_namespace(make_lab: MakeLab) -> None:
+    """It refuses to run, and the first goes on."""
+    lab = make_lab(uplinks=2)
+    with running(lab, TWO) as controller:
+        controller.until(lambda p: p.state == "up")
+
+        done = controller.command("run")
+
+        assert done.returncode == 1
+        assert "another controller" in done.stderr
+        assert controller.peer.state == "up"
+
+
+def _charon_why(controller: Controller) -> str:
+    try:
+        return controller.status().daemon.why
+    except ControlError:
+        return ""
