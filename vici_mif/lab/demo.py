@@ -15,6 +15,7 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup, names
 from vici_mif.lab.state import root
+from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import Wish
 from vici_mif.lab.trial import Findings, Script, Trial, start_captures
 
@@ -67,7 +68,8 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     if len(found) != options.uplinks:
         raise LabError(f"{len(found)} tunnels instead of {options.uplinks}")
     heading("traffic")
-    script = Script(options.outage or lab.uplinks[0], hold_down=options.hold_down)
+    link = options.outage or lab.uplinks[0]
+    script = Script(link, hold_down=options.hold_down, rate=options.rate)
     findings = Trial(lab, found, script, say).play()
     say("captures and logs are read")
     controller.stop()
@@ -132,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data-plane", choices=("auto", "libipsec", "netlink"), default="auto")
     add("--outage", metavar="LINK", help="which uplink goes away (default: the first)")
     add("--hold-down", type=float, default=3.0, metavar="S", help="default: 3")
+    add("--rate", type=float, default=RATE, help=f"datagrams a second (default: {RATE})")
     add("--evidence", type=Path, metavar="DIR", help="keep captures, keys and logs here")
     return parser
 

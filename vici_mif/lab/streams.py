@@ -25,8 +25,9 @@ from pathlib import Path
 from vici_mif.lab.streamlog import FAILED, GOT, SENT, Flow, line
 
 PORT = 7791
-UDP_SIZE, UDP_INTERVAL = 400, 0.01
-TCP_SIZE, TCP_INTERVAL = 1000, 0.05
+UDP_SIZE, TCP_SIZE = 400, 1000
+RATE = 100
+"""Datagrams a second in each direction; TCP sends a block for every fifth of them."""
 _NUMBER = struct.Struct("!Q")
 
 Write = Callable[[str, Flow, int, object], None]
@@ -47,8 +48,8 @@ class Ticker:
 class Datagrams:
     """One UDP socket and the streams that leave it."""
 
-    def __init__(self, address: str, port: int, write: Write) -> None:
-        self._address, self._write = address, write
+    def __init__(self, address: str, port: int, rate: float, write: Write) -> None:
+        self._address, self._rate, self._write = address, rate, write
         self._socket = _socket(address, port)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers = False
@@ -78,7 +79,7 @@ class Datagrams:
         self._tasks[to] = asyncio.create_task(self._send(to, port))
 
     async def _send(self, to: str, port: int) -> None:
-        flow, number, ticker = ("udp", self._address, to), 0, Ticker(UDP_INTERVAL)
+        flow, number, ticker = ("udp", self._address, to), 0, Ticker(1 / self._rate)
         while True:
             try:
                 self._socket.sendto(_block(number, UDP_SIZE), (to, port))
@@ -101,11 +102,11 @@ def _block(number: int, size: int) -> bytes:
 
 
 async def converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write: Write
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: float, write: Write
 ) -> None:
     """Send numbered blocks over a TCP connection and note those that come, until it ends."""
     here, there = writer.get_extra_info("sockname")[0], writer.get_extra_info("peername")[0]
-    sending = asyncio.create_task(_say(writer, ("tcp", here, there), write))
+    sending = asyncio.create_task(_say(writer, ("tcp", here, there), rate, write))
     flow = ("tcp", there, here)
     try:
         while True:
@@ -118,8 +119,8 @@ async def converse(
         writer.close()
 
 
-async def _say(writer: asyncio.StreamWriter, flow: Flow, write: Write) -> None:
-    number, ticker = 0, Ticker(TCP_INTERVAL)
+async def _say(writer: asyncio.StreamWriter, flow: Flow, rate: float, write: Write) -> None:
+    number, ticker = 0, Ticker(5 / rate)
     with contextlib.suppress(OSError):  # the reading side reports the end
         while True:
             writer.write(_block(number, TCP_SIZE))
@@ -129,33 +130,33 @@ async def _say(writer: asyncio.StreamWriter, flow: Flow, write: Write) -> None:
             await ticker.wait()
 
 
-async def serve(address: str, port: int, write: Write) -> None:
+async def serve(address: str, port: int, rate: float, write: Write) -> None:
     """The far end: answers everyone."""
-    datagrams = Datagrams(address, port, write)
+    datagrams = Datagrams(address, port, rate, write)
     datagrams.listen(answers=True)
-    server = await asyncio.start_server(lambda r, w: converse(r, w, write), address, port)
+    server = await asyncio.start_server(lambda r, w: converse(r, w, rate, write), address, port)
     async with server:
         print("ready", flush=True)
         await server.serve_forever()
 
 
-async def run(sources: list[str], to: str, port: int, write: Write) -> None:
+async def run(sources: list[str], to: str, port: int, rate: float, write: Write) -> None:
     """The near end: one UDP stream and one TCP connection from each source."""
     for source in sources:
-        datagrams = Datagrams(source, port, write)
+        datagrams = Datagrams(source, port, rate, write)
         datagrams.listen(answers=False)
         datagrams.stream(to, port)
-    await asyncio.gather(*(_connect(source, to, port, write) for source in sources))
+    await asyncio.gather(*(_connect(source, to, port, rate, write) for source in sources))
     await asyncio.Event().wait()  # a connection that ended is not opened again
 
 
-async def _connect(source: str, to: str, port: int, write: Write) -> None:
+async def _connect(source: str, to: str, port: int, rate: float, write: Write) -> None:
     try:
         reader, writer = await asyncio.open_connection(to, port, local_addr=(source, 0))
     except OSError as error:
         write(FAILED, ("tcp", source, to), 0, f"no connection: {error}")
         return
-    await converse(reader, writer, write)
+    await converse(reader, writer, rate, write)
 
 
 async def _main(options: argparse.Namespace) -> None:
@@ -166,9 +167,9 @@ async def _main(options: argparse.Namespace) -> None:
             log.write(line(what, flow, number, time.time(), detail))
 
         if options.role == "serve":
-            await serve(options.address, options.port, write)
+            await serve(options.address, options.port, options.rate, write)
         else:
-            await run(options.sources, options.to, options.port, write)
+            await run(options.sources, options.to, options.port, options.rate, write)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -182,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     near.add_argument("--to", required=True)
     for role in (far, near):
         role.add_argument("--port", type=int, default=PORT)
+        role.add_argument("--rate", type=float, default=RATE, help="datagrams a second")
         role.add_argument("--log", type=Path, required=True)
     asyncio.run(_main(parser.parse_args(arguments)))
     return 0

@@ -21,7 +21,7 @@ from vici_mif.lab.lab import Lab
 from vici_mif.lab.payload import Ledger, Reader
 from vici_mif.lab.pcap import Packet
 from vici_mif.lab.proof import Claim, Evidence, Outage, Tunnel, Window
-from vici_mif.lab.streams import PORT, TCP_SIZE
+from vici_mif.lab.streams import PORT, RATE, TCP_SIZE
 from vici_mif.lab.topology import CLIENT, POOLS, ROUTER, SERVER, bare, pick
 from vici_mif.lab.transcript import Step, Transcript, transcript
 
@@ -41,6 +41,8 @@ class Script:
     away: float = 4.0
     hold_down: float = 5.0
     after: float = 3.0
+    rate: float = RATE
+    """Datagrams a second on each tunnel in each direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,8 @@ class Trial:
         log = self._logs[host.name]
         log.touch()
         program = [sys.executable, "-m", "vici_mif.lab.streams"]
-        command = [*program, *arguments, "--log", str(log)]
+        rate = ["--rate", f"{self._script.rate:g}"]
+        command = [*program, *arguments, *rate, "--log", str(log)]
         return host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
 
     def _wait_for_traffic(self) -> None:

@@ -39,8 +39,10 @@ def messages(capture: Path, keys: Path) -> list[Row]:
 
 def _ask(capture: Path, home: str) -> list[dict[str, dict[str, dict[str, list[str]]]]]:
     fields = [part for field in _FIELDS for part in ("-e", field)]
+    # an ICMP error quotes the message that it is about
+    only = ["-Y", "isakmp && !icmp && !icmpv6"]
     done = subprocess.run(
-        ["tshark", "-n", "-r", str(capture), "-Y", "isakmp", "-T", "json", *fields],
+        ["tshark", "-n", "-r", str(capture), *only, "-T", "json", *fields],
         env={**os.environ, "XDG_CONFIG_HOME": home, "HOME": home},
         capture_output=True,
         text=True,
