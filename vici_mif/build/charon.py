@@ -41,7 +41,7 @@ class Charon:
 
     def __init__(self, cache: Cache | None = None, progress: Progress | None = None) -> None:
         self.cache = cache or Cache()
-        self._progress = progress or Progress()
+        self.progress = progress or Progress()
 
     def path(self, request: Request) -> Path:
         """The prefix of a finished build."""
@@ -60,18 +60,18 @@ class Charon:
         compiling.require_tools()
         with self.cache.lock("charon"):
             record = None if refresh else self.cache.chosen(name)
-            record = record or self._build(request, refresh)
-            self.cache.choose(name, record)
+            if record is None:
+                record = self.compiled(*self.pick(request, refresh), request.flavour)
+                self.cache.choose(name, record)
         return record
 
-    def tree(self, record: Record) -> Path:
+    def builder(self, record: Record) -> Builder:
         """The compiled source tree of a build, for the suites."""
-        found = sorted((self.cache.build(record.key) / "tree").glob("*/configure.ac"))
+        place = self.cache.build(record.key)
+        found = sorted((place / "tree").glob("*/configure.ac"))
         if not found:
-            raise BuildError(
-                f"the source tree of {record.key} is gone. Run: vici-mif charon build --refresh"
-            )
-        return found[0].parent
+            raise BuildError(f"the source tree in {place} is gone. Remove {place} and build again")
+        return Builder(found[0].parent, place / "build.log", self.progress)
 
     def _name(self, request: Request) -> str:
         candidates = self._candidates(request)
@@ -92,45 +92,46 @@ class Charon:
             raise BuildError(f"{request.patches}: the series has no patches; --stock needs none")
         return [s for s in wanted if s.patches]
 
-    def _build(self, request: Request, refresh: bool) -> Record:
-        series, source = self._pick(request, refresh)
-        name = key([source.digest, series.digest, *request.flavour.words])
+    def compiled(self, series: Series, source: Source, flavour: Flavour) -> Record:
+        """The build of exactly this; the caller holds the lock."""
+        name = key([source.digest, series.digest, *flavour.words])
         finished = self.cache.finished(name)
         if finished:
             return finished
         place = self.cache.begin(name)
         builder = self.prepare(series, source, place)
-        builder.configure(request.flavour, place / "prefix")
+        builder.configure(flavour, place / "prefix")
         builder.make()
-        builder.install()
+        if flavour.install:
+            builder.install()
         record = Record(name, series.base.version, source.label, series.digest)
         self.cache.finish(record)
         return record
 
     def prepare(self, series: Series, source: Source, place: Path) -> Builder:
         """A tree with the series applied, ready to be configured."""
-        self._progress.step(f"unpacking {source.tarball.name}")
+        self.progress.step(f"unpacking {source.tarball.name}")
         work = tree.unpack(source, place / "tree")
         if series.patches:
-            self._progress.step(f"applying {len(series.patches)} patches without fuzz")
+            self.progress.step(f"applying {len(series.patches)} patches without fuzz")
             tree.apply_series(series, work)
-        return Builder(work, place / "build.log", self._progress)
+        return Builder(work, place / "build.log", self.progress)
 
-    def _pick(self, request: Request, refresh: bool) -> tuple[Series, Source]:
+    def pick(self, request: Request, refresh: bool = False) -> tuple[Series, Source]:
         """The newest series whose source can be had, and say why."""
         sources = Sources(self.cache, request.tarballs, refresh)
         failed: list[str] = []
         for series in self._candidates(request):
             version = series.base.version
-            self._progress.step(f"looking for the source of strongSwan {version}")
+            self.progress.step(f"looking for the source of strongSwan {version}")
             try:
                 source, reasons = sources.find(series.base)
             except BuildError as error:
                 failed.append(f"{version}: {error}")
-                self._progress.step(f"strongSwan {version} cannot be had: {error}")
+                self.progress.step(f"strongSwan {version} cannot be had: {error}")
             else:
                 why = f" ({'; '.join(reasons)})" if reasons else ""
-                self._progress.step(f"strongSwan {version}: {source.label}{why}")
+                self.progress.step(f"strongSwan {version}: {source.label}{why}")
                 return series, source
         raise BuildError(
             "no source of strongSwan can be had:\n  " + "\n  ".join(failed) + "\n"

@@ -12,6 +12,7 @@ from vici_mif.build.charon import Charon, Request, default_patches
 from vici_mif.build.errors import BuildError
 from vici_mif.build.guest import Guest
 from vici_mif.build.guest import run as run_guest
+from vici_mif.build.proof import Proof
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -29,6 +30,13 @@ def add_commands(subparsers: "Subparsers") -> None:
     path = commands.add_parser("path", help="print the prefix of the build")
     _common(path)
     path.set_defaults(run=_guarded(_path))
+    test = commands.add_parser("test", help="run strongSwan's own suites with the series")
+    _common(test)
+    test.add_argument("--asan", action="store_true", help="under AddressSanitizer")
+    test.add_argument("--debian-flags", action="store_true", help="configured as Debian does")
+    test.add_argument("--per-patch", action="store_true", help="after each patch of the series")
+    test.add_argument("--mutants", type=Path, metavar="DIR", help="one-line errors, to be noticed")
+    test.set_defaults(run=_guarded(_test))
     _add_guest(subparsers)
 
 
@@ -78,6 +86,21 @@ def _build(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> int:
     print(Charon().path(_request(args)))
     return 0
+
+
+def _test(args: argparse.Namespace) -> int:
+    proof = Proof(Charon(), _request(args))
+    if args.asan:
+        proof.sanitized()
+    if args.debian_flags:
+        proof.debian_flags()
+    if args.per_patch:
+        proof.each_patch()
+    if args.mutants:
+        proof.mutants(args.mutants)
+    if not (args.asan or args.debian_flags or args.per_patch or args.mutants):
+        proof.plain()
+    return 1 if proof.failures.found else 0
 
 
 def _guest(args: argparse.Namespace) -> int:

@@ -44,16 +44,19 @@ class Flavour:
 
     configure: tuple[str, ...]
     cflags: str = "-g -O2"
+    install: bool = True
 
     @property
     def words(self) -> tuple[str, ...]:
         """All of it as words, for a key."""
-        return (*self.configure, self.cflags)
+        return (*self.configure, self.cflags, str(self.install))
 
 
 PLAIN = Flavour(("--disable-defaults", *(f"--enable-{name}" for name in FEATURES.split())))
 # One library each, so that plugins are still there when the leak checker names frames.
-SANITIZED = Flavour((*PLAIN.configure, "--enable-monolithic"), f"-g -O1 {SANITIZER}")
+SANITIZED = Flavour((*PLAIN.configure, "--enable-monolithic"), f"-g -O1 {SANITIZER}", install=False)
+# For building it again and again: what counts is whether it compiles and passes.
+QUICK = Flavour(PLAIN.configure, "-g0 -O0", install=False)
 
 
 def require_tools() -> None:

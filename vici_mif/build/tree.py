@@ -37,9 +37,10 @@ def apply_series(series: Series, tree: Path) -> None:
         apply(patch, tree)
 
 
-def apply(patch: Patch, tree: Path) -> None:
+def apply(patch: Patch, tree: Path, reverse: bool = False) -> None:
     """One patch, as dpkg-source would: offsets are taken, fuzz is not."""
-    command = ["patch", "-p1", "--fuzz=0", "--forward", "--batch", "--no-backup-if-mismatch"]
+    way = "--reverse" if reverse else "--forward"
+    command = ["patch", "-p1", "--fuzz=0", way, "--batch", "--no-backup-if-mismatch"]
     done = subprocess.run(
         [*command, "--remove-empty-files", "--reject-file=-"],
         cwd=tree,

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The series of patches as text: names, headers, order, licences, and that they apply."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vici_mif.build import series as series_files
+from vici_mif.build import tree
+from vici_mif.build.cache import Cache
+from vici_mif.build.charon import default_patches
+from vici_mif.build.errors import BuildError
+from vici_mif.build.series import Patch, Series
+from vici_mif.build.sources import Source, Sources
+
+DIRECTORIES = sorted(base.parent for base in default_patches().glob("*/base"))
+PATCHES = [
+    pytest.param(patch, id=f"{directory.name}/{patch.name}")
+    for directory in DIRECTORIES
+    for patch in series_files.read(directory).patches
+]
+each_series = pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
+each_patch = pytest.mark.parametrize("patch", PATCHES)
+
+NEW_FILE = re.compile(r"^--- /dev/null\n\+\+\+ b/(\S+\.[ch])\n@@[^\n]*\n((?:\+[^\n]*\n)+)", re.M)
+SUBJECT = re.compile(r"[a-z0-9][a-z0-9-]*(, [a-z0-9-]+)*: [A-Z].*[^. ]")
+
+
+def whole(directory: Path) -> Series:
+    """A series that has patches; one that is only begun is skipped."""
+    found = series_files.read(directory)
+    if not found.patches:
+        pytest.skip(f"{directory.name} has no patches yet")
+    return found
+
+
+@each_series
+def test_base_is_complete(directory: Path) -> None:
+    """Every field, for the release the directory is named after."""
+    assert series_files.read(directory).base.version == directory.name
+
+
+@each_series
+def test_series_lists_every_patch_in_order(directory: Path) -> None:
+    """None is forgotten, none is twice, numbers have no gap."""
+    names = [patch.name for patch in whole(directory).patches]
+    assert names == sorted(path.name for path in directory.glob("*.patch"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+
+
+@each_series
+def test_a_cover_letter_names_each_patch(directory: Path) -> None:
+    """What each does stands in README.md."""
+    letter = (directory / "README.md").read_text() if whole(directory).patches else ""
+    missing = [p.subject for p in whole(directory).patches if p.subject not in letter]
+    assert missing == []
+
+
+@each_patch
+def test_name_follows_the_subject(patch: Patch) -> None:
+    """As git format-patch names it."""
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", patch.subject).strip("-.")
+    assert re.fullmatch(r"\d{4}-(.+)\.patch", patch.name)
+    assert words.startswith(patch.name[5:-6].rstrip("-."))
+
+
+@each_patch
+def test_subject_style(patch: Patch) -> None:
+    """strongSwan's: component, colon, a sentence without a full stop."""
+    assert SUBJECT.fullmatch(patch.subject), patch.subject
+    assert len(patch.subject) <= 75
+
+
+@each_patch
+def test_the_message_says_why(patch: Patch) -> None:
+    """More than a subject and trailers."""
+    message = patch.header.partition("\n---\n")[0].partition("\n\n")[2]
+    paragraphs = [text for text in message.split("\n\n") if text.strip()]
+    assert len(paragraphs) >= 2
+
+
+@each_patch
+def test_dep3_trailers(patch: Patch) -> None:
+    """Forwarded and Last-Update, in the last paragraph."""
+    trailers = patch.trailers
+    assert re.fullmatch(r"no|not-needed|https://\S+", trailers.get("Forwarded", ""))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", trailers.get("Last-Update", ""))
+
+
+@each_patch
+def test_it_comes_out_of_git_the_same_everywhere(patch: Patch) -> None:
+    """No commit of somebody's tree, no version of somebody's git."""
+    assert patch.text.startswith(f"From {'0' * 40} ")
+    assert not re.search(r"^-- \n\d+\.\d+", patch.text, re.M)
+
+
+@each_patch
+def test_new_files_carry_the_licence(patch: Patch) -> None:
+    """strongSwan's own header: GPL version 2 or later."""
+    for name, text in NEW_FILE.findall(patch.text):
+        assert "GNU General Public License" in text or "GPL-2.0-or-later" in text, name
+
+
+@each_patch
+def test_no_trailing_blanks(patch: Patch) -> None:
+    """In what it adds."""
+    assert re.findall(r"^\+.*[ \t]+$", patch.text, re.M) == []
+
+
+def kept_source(found: Series) -> Source:
+    """A source that was downloaded before; without one there is nothing to apply to."""
+    try:
+        return Sources(Cache()).kept(found.base)
+    except BuildError as error:
+        pytest.skip(f"source of {found.base.version}: {error}; vici-mif charon build fetches it")
+
+
+def by_git(found: Series, work: Path) -> None:
+    """As commits, in a repository made for it."""
+    git: Callable[..., object] = lambda *words: subprocess.run(  # noqa: E731
+        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
+        cwd=work, check=True, capture_output=True,
+    )  # fmt: skip
+    git("init", "-q")
+    git("add", "-Af")
+    git("commit", "-qm", "base")
+    patches = work.parent.parent / "patches"
+    patches.mkdir()
+    for patch in found.patches:
+        (patches / patch.name).write_bytes(patch.text.encode(errors="surrogateescape"))
+    git("am", "--quiet", *sorted(map(str, patches.iterdir())))
+
+
+@each_series
+@pytest.mark.parametrize("way", [tree.apply_series, by_git], ids=["patch", "git am"])
+def test_it_applies_without_fuzz(
+    directory: Path, way: Callable[[Series, Path], None], tmp_path: Path
+) -> None:
+    """To Debian's source package, by patch as dpkg-source does it and by git am."""
+    found = whole(directory)
+    way(found, tree.unpack(kept_source(found), tmp_path / "tree"))
+
+
+@each_series
+def test_it_applies_to_the_bare_release(directory: Path, tmp_path: Path) -> None:
+    """Unless it says that it needs Debian's patches."""
+    found = whole(directory)
+    if found.base.needs_debian:
+        pytest.skip("stands on Debian's patches by intention")
+    bare = Source("bare", kept_source(found).tarball)
+    tree.apply_series(found, tree.unpack(bare, tmp_path / "tree"))
