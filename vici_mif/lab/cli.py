@@ -19,7 +19,7 @@ from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup, names
 from vici_mif.lab.processes import started
 from vici_mif.lab.removal import take_down
-from vici_mif.lab.state import root
+from vici_mif.lab.state import State, root
 from vici_mif.lab.topology import CLIENT, Auth, Profile, Wish
 
 OK, FAILED, NOT_PERMITTED = 0, 1, 77
@@ -180,6 +180,7 @@ def describe(lab: Lab) -> dict[str, Any]:
         "directory": str(lab.directory),
         "ready": state.ready,
         "data_plane": state.data_plane,
+        "kernel_esp": state.kernel_esp,
         "hosts": hosts,
         "charons": {name: _describe_charon(lab, name) for name in lab.charons},
         "processes": [{"role": p.role, "pid": p.pid, "alive": p.alive()} for p in state.processes],
@@ -200,7 +201,7 @@ def _print_summary(lab: Lab) -> None:
     state = lab.state
     wish = state.wish
     print(f"lab {lab.name}: {wish.profile.value}, {wish.auth.value}, in {lab.directory}")
-    print(f"  {_DATA_PLANES.get(state.data_plane, 'data plane not chosen yet')}")
+    print(f"  {_data_plane(state)}")
     for wire in lab.topology.uplinks:
         print(f"  client {wire.a.name:<6} {', '.join(wire.a.addresses)}")
     for wire in lab.topology.remotes:
@@ -213,10 +214,13 @@ def _print_summary(lab: Lab) -> None:
         )
 
 
-_DATA_PLANES = {
-    "libipsec": "ESP by kernel-libipsec over a TUN device: this kernel has no ESP, or it was asked",
-    "netlink": "ESP by the kernel, through kernel-netlink",
-}
+def _data_plane(state: State) -> str:
+    if not state.data_plane:
+        return "data plane not chosen yet"
+    if state.data_plane == "netlink":
+        return "ESP by the kernel, through kernel-netlink"
+    why = "as asked, though this kernel has ESP" if state.kernel_esp else "this kernel has no ESP"
+    return f"ESP by kernel-libipsec over a TUN device: {why}"
 
 
 # -- acting --------------------------------------------------------------------------------------

@@ -236,6 +236,7 @@ class Lab:
                 "leave --data-plane at auto, or run the lab in a guest kernel, `make guest CMD=…`"
             )
         with self._file.change() as state:
+            state.kernel_esp = esp
             state.data_plane = asked if asked != "auto" else ("netlink" if esp else "libipsec")
 
 

@@ -30,7 +30,9 @@ class State:
     charons: dict[str, str]
     # a word that only the lab's maker and its guardian know
     maker: str
+    # libipsec or netlink; and whether the kernel has ESP
     data_plane: str = ""
+    kernel_esp: bool = False
     capture: bool = False
     keys: bool = False
     debug: int = 1
