@@ -20,8 +20,8 @@ from vici_mif.lab.transcript import transcript
 
 FAR = "10.100.0.2"
 TUNNELS = (
-    proof.Tunnel("net@eth0", INNER[0], "client-eth0", FIBRE),
-    proof.Tunnel("net@wlan0", INNER[1], "client-wlan0", WLAN),
+    proof.Tunnel("net@eth0", ((INNER[0], FAR),), "client-eth0", FIBRE),
+    proof.Tunnel("net@wlan0", ((INNER[1], FAR),), "client-wlan0", WLAN),
 )
 STEADY = proof.Window(1010, 1015)
 OUTAGE = proof.Outage("client-wlan0", down_at=1020, up_at=1030, hold_down=5, end_at=1040)
@@ -43,12 +43,13 @@ def silent(tunnel: proof.Tunnel, at: float) -> bool:
 
 def flows(tunnel: proof.Tunnel) -> list[tuple[Flow, bytes, int]]:
     """Each flow with its SPI and the size of its blocks."""
-    client, gateway = SPIS_OF[tunnel.inner]
+    ((inner, _),) = tunnel.ends
+    client, gateway = SPIS_OF[inner]
     return [
-        (("udp", tunnel.inner, FAR), gateway, 400),
-        (("tcp", tunnel.inner, FAR), gateway, 1000),
-        (("udp", FAR, tunnel.inner), client, 400),
-        (("tcp", FAR, tunnel.inner), client, 1000),
+        (("udp", inner, FAR), gateway, 400),
+        (("tcp", inner, FAR), gateway, 1000),
+        (("udp", FAR, inner), client, 400),
+        (("tcp", FAR, inner), client, 1000),
     ]
 
 
@@ -67,7 +68,7 @@ def run(change: Change = lambda seen: seen) -> proof.Evidence:
                 one = change(Seen(at, place, OUTER[place], spi, flow, number, size))
                 seen += [one] if one else []
     found = transcript(Story().whole().packets, ALL_KEYS)
-    return proof.Evidence(found, Ledger(seen), log, TUNNELS, FAR)
+    return proof.Evidence(found, Ledger(seen), log, TUNNELS)
 
 
 def failures(evidence: proof.Evidence) -> list[str]:

@@ -49,11 +49,11 @@ def test_both_directions_of_both_protocols(
 
 def _run(near: tuple[str, ...], far: str, logs: tuple[Path, Path]) -> StreamLog:
     serve = [*STREAMS, "serve", "--address", far, "--log", str(logs[1])]
-    sources = [part for address in near for part in ("--from", address)]
+    pairs = [part for address in near for part in ("--stream", f"{address},{far}")]
     with subprocess.Popen(serve, stdout=subprocess.PIPE) as end:
         assert end.stdout is not None
         assert end.stdout.readline() == b"ready\n"
-        run = [*STREAMS, "run", *sources, "--to", far, "--log", str(logs[0])]
+        run = [*STREAMS, "run", *pairs, "--log", str(logs[0])]
         with subprocess.Popen(run) as other:
             wanted = 8 * len(near) * 10
             eventually(lambda: _lines(logs) > wanted)

@@ -17,7 +17,7 @@ from vici_mif.lab.lab import Lab, Setup, names
 from vici_mif.lab.state import root
 from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import Wish
-from vici_mif.lab.trial import Findings, Script, Trial, start_captures
+from vici_mif.lab.trial import Findings, Home, Script, Trial, start_captures
 
 UP_PATIENCE = 60.0
 
@@ -76,9 +76,9 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     return findings
 
 
-def tunnels(controller: Controller) -> dict[str, tuple[str, str]]:
-    peer = controller.peer()
-    return {t.name: (t.inner[0], link_of(t)) for t in peer.tunnels if t.children}
+def tunnels(controller: Controller) -> dict[str, Home]:
+    """The tunnels that carry traffic, as the controller shows them."""
+    return {t.name: Home(link_of(t), t.inner) for t in controller.peer().tunnels if t.children}
 
 
 def keep(lab: Lab, target: Path) -> None:

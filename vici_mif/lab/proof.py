@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import product
 
 from vici_mif.lab.esp import Protected, in_clear
 from vici_mif.lab.ikev2 import Exchange, IkeError, Message, Spis, parse
@@ -44,8 +45,8 @@ class Tunnel:
     """A tunnel as the controller names it."""
 
     name: str
-    inner: str
-    """Its inner address at the client."""
+    ends: tuple[tuple[str, str], ...]
+    """Its inner addresses at the client, each with the address that its streams run to."""
     place: str
     """The capture of its own uplink."""
     local: str
@@ -84,25 +85,23 @@ class Evidence:
     """Of the client's uplinks."""
     log: StreamLog
     tunnels: tuple[Tunnel, ...]
-    far: str
-    """The address that the streams run to."""
 
     def spis(self, tunnel: Tunnel) -> tuple[set[bytes], set[bytes]]:
         """SPIs of the tunnel's CHILD_SAs: on packets from the client, and to it."""
-        inner = ip_address(tunnel.inner)
+        inner = {ip_address(here) for here, _ in tunnel.ends}
         own = [
             child
             for child in self.transcript.children
-            if any(ts.start == ts.end == inner for ts in child.client_ts)
+            if any(ts.start == ts.end and ts.start in inner for ts in child.client_ts)
         ]
         return {child.gateway_spi for child in own}, {child.client_spi for child in own}
 
     def flows(self, tunnel: Tunnel) -> Iterator[tuple[str, tuple[Flow, ...], set[bytes]]]:
         """Each direction, its flows and the SPIs that must be on them."""
         outbound, inbound = self.spis(tunnel)
-        here, there = tunnel.inner, self.far
-        yield "out", (("udp", here, there), ("tcp", here, there)), outbound
-        yield "in", (("udp", there, here), ("tcp", there, here)), inbound
+        ends = tuple(product(("udp", "tcp"), tunnel.ends))
+        yield "out", tuple((kind, here, there) for kind, (here, there) in ends), outbound
+        yield "in", tuple((kind, there, here) for kind, (here, there) in ends), inbound
 
 
 # ---- the exchanges
@@ -235,8 +234,9 @@ def outage(evidence: Evidence, event: Outage) -> list[Claim]:
 def _goes_on(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
     gaps, lost = [], 0
     for _, flows, _ in evidence.flows(tunnel):
-        gaps.append(evidence.log.gap(flows[0], event.down_at, event.end_at))
-        lost += evidence.log.lost(flows[0], event.down_at, event.end_at)
+        streams = [flow for flow in flows if flow[0] == "udp"]
+        gaps.append(max(evidence.log.gap(f, event.down_at, event.end_at) for f in streams))
+        lost += sum(evidence.log.lost(f, event.down_at, event.end_at) for f in streams)
     return Claim(
         f"{tunnel.name} goes on without its uplink",
         max(gaps) <= SILENCE,
@@ -245,18 +245,18 @@ def _goes_on(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
 
 
 def _tcp_lives(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
-    ends = [f for f in evidence.log.failures if f[1][0] == "tcp" and tunnel.inner in f[1]]
-    ended = [reason for at, _, reason in ends if at < event.end_at]
+    mine = [f for _, flows, _ in evidence.flows(tunnel) for f in flows if f[0] == "tcp"]
+    ended = [why for at, flow, why in evidence.log.failures if flow in mine and at < event.end_at]
     counts, whole = [], True
-    for _, flows, _ in evidence.flows(tunnel):
-        got = [mark.number for mark in evidence.log.got.get(flows[1], ())]
-        late = evidence.log.gap(flows[1], event.end_at - SILENCE, event.end_at)
+    for flow in mine:
+        got = [mark.number for mark in evidence.log.got.get(flow, ())]
+        late = evidence.log.gap(flow, event.end_at - SILENCE, event.end_at)
         whole = whole and bool(got) and got == list(range(len(got))) and late < SILENCE
-        counts.append(len(got))
+        counts.append(str(len(got)))
     return Claim(
         f"{tunnel.name}: TCP connection lives",
         whole and not ended,
-        f"blocks in order to the end: {counts[0]} out, {counts[1]} in"
+        f"blocks in order to the end, out and in: {', '.join(counts)}"
         + (f"; {ended[0]}" if ended else ""),
     )
 

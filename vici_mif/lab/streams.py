@@ -2,7 +2,7 @@
 """Traffic for the lab: UDP both ways and a TCP connection both ways per inner address.
 
     python -m vici_mif.lab.streams serve --address 10.100.0.2 --log FILE
-    python -m vici_mif.lab.streams run --from 10.222.0.1 --from ... --to 10.100.0.2 --log FILE
+    python -m vici_mif.lab.streams run --stream 10.222.0.1,10.100.0.2 --stream ... --log FILE
 
 Each end numbers what it sends and writes down what it sent, what came and what its sockets
 complained of (`streamlog`). The serving end answers each source with a stream of its own,
@@ -130,23 +130,23 @@ async def _say(writer: asyncio.StreamWriter, flow: Flow, rate: float, write: Wri
             await ticker.wait()
 
 
-async def serve(address: str, port: int, rate: float, write: Write) -> None:
+async def serve(addresses: list[str], port: int, rate: float, write: Write) -> None:
     """The far end: answers everyone."""
-    datagrams = Datagrams(address, port, rate, write)
-    datagrams.listen(answers=True)
-    server = await asyncio.start_server(lambda r, w: converse(r, w, rate, write), address, port)
+    for address in addresses:
+        Datagrams(address, port, rate, write).listen(answers=True)
+    server = await asyncio.start_server(lambda r, w: converse(r, w, rate, write), addresses, port)
     async with server:
         print("ready", flush=True)
         await server.serve_forever()
 
 
-async def run(sources: list[str], to: str, port: int, rate: float, write: Write) -> None:
-    """The near end: one UDP stream and one TCP connection from each source."""
-    for source in sources:
+async def run(pairs: list[tuple[str, str]], port: int, rate: float, write: Write) -> None:
+    """The near end: one UDP stream and one TCP connection for each pair of addresses."""
+    for source, to in pairs:
         datagrams = Datagrams(source, port, rate, write)
         datagrams.listen(answers=False)
         datagrams.stream(to, port)
-    await asyncio.gather(*(_connect(source, to, port, rate, write) for source in sources))
+    await asyncio.gather(*(_connect(*pair, port, rate, write) for pair in pairs))
     await asyncio.Event().wait()  # a connection that ended is not opened again
 
 
@@ -167,9 +167,14 @@ async def _main(options: argparse.Namespace) -> None:
             log.write(line(what, flow, number, time.time(), detail))
 
         if options.role == "serve":
-            await serve(options.address, options.port, options.rate, write)
+            await serve(options.addresses, options.port, options.rate, write)
         else:
-            await run(options.sources, options.to, options.port, options.rate, write)
+            await run(options.pairs, options.port, options.rate, write)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    here, _, there = text.partition(",")
+    return here, there
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -177,10 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vici_mif.lab.streams")
     roles = parser.add_subparsers(dest="role", required=True)
     far = roles.add_parser("serve", help="answer everyone")
-    far.add_argument("--address", required=True)
-    near = roles.add_parser("run", help="send from each source")
-    near.add_argument("--from", dest="sources", action="append", required=True)
-    near.add_argument("--to", required=True)
+    far.add_argument("--address", dest="addresses", action="append", required=True)
+    near = roles.add_parser("run", help="send between each pair of addresses")
+    near.add_argument("--stream", dest="pairs", action="append", type=_pair, required=True)
     for role in (far, near):
         role.add_argument("--port", type=int, default=PORT)
         role.add_argument("--rate", type=float, default=RATE, help="datagrams a second")

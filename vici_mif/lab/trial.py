@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from itertools import product
@@ -22,7 +22,7 @@ from vici_mif.lab.payload import Ledger, Reader
 from vici_mif.lab.pcap import Packet
 from vici_mif.lab.proof import Claim, Evidence, Outage, Tunnel, Window
 from vici_mif.lab.streams import PORT, RATE, TCP_SIZE
-from vici_mif.lab.topology import CLIENT, POOLS, ROUTER, SERVER, bare, pick
+from vici_mif.lab.topology import CLIENT, POOLS, ROUTER, SERVER, bare, family, pick
 from vici_mif.lab.transcript import Step, Transcript, transcript
 
 Say = Callable[[str], None]
@@ -94,21 +94,29 @@ def start_captures(lab: Lab) -> None:
     lab.captures.start([*wires, *((ROUTER, wire.a.name) for wire in lab.topology.remotes)])
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A tunnel as the controller shows it."""
+
+    link: str
+    inner: tuple[str, ...]
+
+
 class Trial:
     """One run of the script on a lab whose tunnels are up."""
 
-    def __init__(self, lab: Lab, tunnels: dict[str, tuple[str, str]], script: Script, say: Say):
-        """`tunnels`: inner address and home link by name."""
+    def __init__(self, lab: Lab, tunnels: Mapping[str, Home], script: Script, say: Say):
         self._lab, self._script, self._say = lab, script, say
-        self._tunnels = tuple(self._tunnel(n, *where) for n, where in tunnels.items())
         self._logs = {SERVER: lab.directory / "far.log", CLIENT: lab.directory / "near.log"}
         server = next(wire.b for wire in lab.topology.inside if wire.b.host == SERVER)
-        self._far = bare(server.addresses[0])
+        self._far = {family(address): bare(address) for address in server.addresses}
+        self._tunnels = tuple(self._tunnel(name, home) for name, home in tunnels.items())
 
-    def _tunnel(self, name: str, inner: str, link: str) -> Tunnel:
+    def _tunnel(self, name: str, home: Home) -> Tunnel:
         wish = self._lab.topology.wish
-        addresses = self._lab.topology.port(CLIENT, link).addresses
-        return Tunnel(name, inner, place(link), bare(pick(addresses, wish.outer)))
+        addresses = self._lab.topology.port(CLIENT, home.link).addresses
+        ends = tuple((inner, self._far[family(inner)]) for inner in home.inner)
+        return Tunnel(name, ends, place(home.link), bare(pick(addresses, wish.outer)))
 
     def play(self) -> Findings:
         """Traffic, the outage, the return; then the verdict."""
@@ -127,15 +135,17 @@ class Trial:
     # ---- what happens
 
     def _serve(self) -> subprocess.Popen[bytes]:
-        end = self._stream(self._lab.host(SERVER), ["serve", "--address", self._far])
+        addresses = [part for far in self._far.values() for part in ("--address", far)]
+        end = self._stream(self._lab.host(SERVER), ["serve", *addresses])
         assert end.stdout is not None
         if end.stdout.readline() != b"ready\n":
             raise LabError("the far end of the streams did not start")
         return end
 
     def _run(self) -> subprocess.Popen[bytes]:
-        sources = [part for t in self._tunnels for part in ("--from", t.inner)]
-        return self._stream(self._lab.client, ["run", *sources, "--to", self._far])
+        pairs = [f"{here},{there}" for t in self._tunnels for here, there in t.ends]
+        streams = [part for pair in pairs for part in ("--stream", pair)]
+        return self._stream(self._lab.client, ["run", *streams])
 
     def _stream(self, host: Host, arguments: list[str]) -> subprocess.Popen[bytes]:
         log = self._logs[host.name]
@@ -157,9 +167,10 @@ class Trial:
     def _silent(self) -> list[str]:
         log = streamlog.read(self._logs.values())
         wanted = [
-            (kind, *ends)
+            (kind, *pair)
             for kind, tunnel in product(("udp", "tcp"), self._tunnels)
-            for ends in ((tunnel.inner, self._far), (self._far, tunnel.inner))
+            for ends in tunnel.ends
+            for pair in (ends, ends[::-1])
         ]
         return [" ".join(flow) for flow in wanted if not log.got.get(flow)]
 
@@ -224,7 +235,6 @@ class Trial:
             Ledger(seen),
             streamlog.read(self._logs.values()),
             self._tunnels,
-            self._far,
         )
 
 
