@@ -20,6 +20,7 @@ from vici_mif.lab.topology import Wish
 from vici_mif.lab.trial import Findings, Home, Script, Trial, start_captures
 
 UP_PATIENCE = 60.0
+LINE = 96
 
 
 class Progress:
@@ -94,11 +95,11 @@ def show(findings: Findings) -> None:
     """The ladders and the verdict."""
     heading("the exchange, from the decrypted capture")
     print(findings.setup_ladder())
-    heading(f"after {findings.times.outage.place} went away, and came back")
+    heading(f"after {findings.link} went away, and came back")
     print(findings.outage_ladder())
     heading("claims")
     for claim in findings.claims:
-        print(claim)
+        print(claim.text(LINE))
     failed = [claim for claim in findings.claims if not claim.holds]
     print(f"\n{len(findings.claims)} claims, {len(failed)} failed")
 
@@ -114,7 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
         findings = play(options, say)
     except LabError as error:
         print(f"demo: {error}", file=sys.stderr)
+        print("demo: `scripts/demo --evidence DIR` keeps logs and captures", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     show(findings)
     say("the lab is gone" if gone(options.name) else "something of the lab is left")
     return 0 if findings.proved and gone(options.name) else 1

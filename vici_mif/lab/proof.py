@@ -7,6 +7,7 @@ as the claim, never as the evidence.
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class Claim:
 
     def __str__(self) -> str:
         return f"{'ok  ' if self.holds else 'FAIL'}  {self.name}: {self.evidence}"
+
+    def text(self, width: int) -> str:
+        """For people: no line longer than that."""
+        return textwrap.fill(str(self), width, subsequent_indent=" " * 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Times:
 class Findings:
     """What the captures and logs of a trial say."""
 
+    link: str
+    """The uplink that went."""
     claims: tuple[Claim, ...]
     transcript: Transcript
     times: Times
@@ -210,7 +212,7 @@ class Trial:
             *proof.on_own_uplink(evidence, times.home, "after the return"),
             *self._outside_judge(evidence.transcript),
         )
-        return Findings(claims, evidence.transcript, times)
+        return Findings(self._script.link, claims, evidence.transcript, times)
 
     def _captures(self, host: str) -> list[Path]:
         return sorted(self._lab.captures.directory.glob(f"{host}-*.pcap"))
