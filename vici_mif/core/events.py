@@ -72,6 +72,8 @@ class SaClosed:
     """ike-updown with `up = no`: the IKE_SA goes, by whom is in its tasks."""
 
     sa: Sa
+    given: str = ""
+    """When it was seen, RFC 3339 UTC: it may have been an order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class PathFact(StrEnum):
     TEST_BEGUN = "test begun"
     TEST_PASSED = "test passed"
     TEST_FAILED = "test failed"
+    TEST_VOID = "test without result"
+    """Nothing was learned: the SA was busy, or charon went away in between."""
     REFUSED = "refused"
     SEATED = "seated"
     """A tunnel works here now."""
@@ -63,6 +65,7 @@ TRANSITIONS: dict[tuple[PathState, PathFact], PathState] = {
     #
     (S.TESTING, F.TEST_PASSED): S.READY,
     (S.TESTING, F.TEST_FAILED): S.FAILED,
+    (S.TESTING, F.TEST_VOID): S.IDLE,
     (S.TESTING, F.REFUSED): S.DENIED,
     (S.TESTING, F.SEATED): S.ACTIVE,
     (S.TESTING, F.LINK_LOST): S.FAILED,
@@ -101,6 +104,10 @@ WORKS = frozenset({S.ACTIVE, S.READY})
 """States in which a tunnel may be moved here without a doubt."""
 
 
+TROUBLE = frozenset({S.FAILED, S.DENIED, S.DRAINED})
+"""States that want an explanation."""
+
+
 def advance(state: PathState, fact: PathFact) -> PathState:
     """The state after `fact`."""
     return TRANSITIONS.get((state, fact), state)
@@ -114,11 +121,13 @@ class PathLife:
     since_at: float
     """Monotonic seconds: when the state was entered."""
     why: str = ""
-    """The fact, or what was said with it."""
+    """What was said with the fact; for a state that is in order nothing."""
 
     def after(self, fact: PathFact, now: float, why: str = "") -> PathLife:
         state = advance(self.state, fact)
-        return self if state == self.state else PathLife(state, now, why or fact.value)
+        if state == self.state:
+            return self
+        return PathLife(state, now, why or (fact.value if state in TROUBLE else ""))
 
 
 def mermaid() -> str:

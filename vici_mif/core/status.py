@@ -143,8 +143,8 @@ class Clock:
     """Turns the planner's monotonic seconds into times people read."""
 
     def __init__(self, now: float, utc: datetime) -> None:
-        self._now, self._utc = now, utc
+        self.now, self._utc = now, utc
 
     def rfc3339(self, at: float) -> str:
-        when = self._utc - timedelta(seconds=self._now - at)
+        when = self._utc - timedelta(seconds=self.now - at)
         return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -25,7 +25,7 @@ from vici_mif.core.model import (
 )
 
 Message = Mapping[str, Any]
-"""As the vici package gives it: bytes, lists of bytes, mappings."""
+"""Values (text, or bytes as the vici package gives them), lists of them, mappings."""
 
 
 class SwanError(ValueError):
@@ -90,6 +90,8 @@ class _Reader:
     def _decode(self, key: str, value: object) -> str:
         if isinstance(value, str):
             return value  # the edge has decoded it
+        if isinstance(value, str):
+            return value
         if not isinstance(value, bytes):
             raise SwanError(f"{self.name}.{key}: expected a value")
         try:
@@ -229,6 +231,7 @@ class Load:
     command: str
     """load-shared, load-key or load-conn."""
     message: Section
+    """Of load-conn: what stands under the connection's name."""
 
 
 def loads(name: str, wish: InlineConnection, base: str = "") -> tuple[Load, ...]:
@@ -236,7 +239,7 @@ def loads(name: str, wish: InlineConnection, base: str = "") -> tuple[Load, ...]
     secrets = [
         _secret(f"vici-mif-{name}-{key}", key, entry, base) for key, entry in wish.secrets.items()
     ]
-    return (*secrets, Load("load-conn", {name: _connection(wish, base)}))
+    return (*secrets, Load("load-conn", _connection(wish, base)))
 
 
 def _secret(unique: str, key: str, entry: SecretEntry, base: str) -> Load:

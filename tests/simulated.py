@@ -1,0 +1,493 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small world in memory: a charon, a gateway, links and a clock that jumps.
+
+It is no mock: it has IKE_SAs with hosts and children, answers requests as docs/vici.md says and
+loses what is sent on a dead link. The planner under test sees facts only.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, ip_address, ip_interface
+from itertools import count
+
+from vici_mif.core import actions as a
+from vici_mif.core import events as e
+from vici_mif.core.config import Source, parse
+from vici_mif.core.model import (
+    Child,
+    ChildTemplate,
+    Connection,
+    GuardWish,
+    IPAddress,
+    Link,
+    Pair,
+    Sa,
+    Steering,
+)
+from vici_mif.core.planner import Planner
+from vici_mif.core.status import PeerStatus, Status
+
+GATEWAY = "203.0.113.1"
+RTT = 0.02
+GIVE_UP = 165.0  # charon's retransmissions with their defaults
+RETURN = 30.0  # until a move without an answer goes back
+
+ROAD_WARRIOR = Connection(
+    name="hq",
+    remote_addrs=(GATEWAY,),
+    vips=("0.0.0.0",),
+    children=(ChildTemplate("net", local_ts=("dynamic",), remote_ts=("10.100.0.0/16",)),),
+)
+SITE = Connection(
+    name="hq",
+    remote_addrs=(GATEWAY,),
+    children=(
+        ChildTemplate("lan", local_ts=("10.1.0.0/16",), remote_ts=("10.2.0.0/16",)),
+        ChildTemplate("voip", local_ts=("10.1.9.0/24",), remote_ts=("10.3.0.0/16",)),
+    ),
+)
+THREE = "version: 1\nconnections:\n  hq: {links: [eth0, eth1, eth2]}\n"
+
+
+def link(index: int, *, up: bool = True, name: str | None = None) -> Link:
+    """eth0 has 192.0.2.0's neighbour 198.18.0.2/24, eth1 198.18.1.2/24 ..."""
+    address = ip_interface(f"198.18.{index}.2/24")
+    return Link(name or f"eth{index}", index + 2, up, 1500, (address,) if up else ())
+
+
+@dataclass
+class Gateway:
+    """The other end, and how it was configured."""
+
+    clones: bool = True
+    max_clones: int = 8
+    mobike: bool = True
+    childless: bool = True
+    addresses: int = 8
+    """Inner addresses it has to give; 0: none."""
+    refuses: bool = False
+    """AUTHENTICATION_FAILED for everybody."""
+    denied: frozenset[str] = frozenset()
+    """Links whose addresses it answers with UNACCEPTABLE_ADDRESSES."""
+
+
+@dataclass
+class World:
+    """Drive it with `run` and by changing links; look at `status` and `log`."""
+
+    text: str = THREE
+    connection: Connection | None = ROAD_WARRIOR
+    links: dict[str, Link] = field(default_factory=lambda: {f"eth{i}": link(i) for i in range(3)})
+    gateway: Gateway = field(default_factory=Gateway)
+    patched: bool = True
+    plugins: frozenset[str] = frozenset({"kernel-libipsec"})
+    now: float = 1000.0
+
+    def __post_init__(self) -> None:
+        self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
+        self.sas: dict[int, Sa] = {}
+        self.dead: set[str] = set()
+        """Links that are up and lose everything."""
+        self.steering = Steering()
+        self.guard: GuardWish | None = None
+        self.log: list[tuple[float, a.Action]] = []
+        self.loaded: list[a.LoadSecret | a.LoadConnection] = []
+        self.stored: tuple[object, ...] = ()
+        self.watchers: list[Callable[[a.Action], None]] = []
+        self.charon_up = False
+        self._good: dict[int, Pair] = {}
+        self._moving: dict[int, str] = {}
+        self._authenticating: dict[int, str] = {}
+        self._ids = count(1)
+        self._serial = count()
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+
+    # --- driving ---------------------------------------------------------------
+
+    def start(self) -> World:
+        self.feed(e.OrdersRead(()))
+        self.see_links()
+        self.connect()
+        return self
+
+    def connect(self) -> None:
+        self.charon_up = True
+        self.feed(e.CharonConnected("6.1.0", self.patched, self.plugins))
+        self._seen_all()
+
+    def lose_charon(self, *, with_sas: bool) -> None:
+        """The VICI connection, or charon itself with all its SAs."""
+        self.charon_up = False
+        self._queue.clear()
+        self._moving.clear()
+        if with_sas:
+            self.sas.clear()
+        self.feed(e.CharonGone("connection refused"))
+
+    def restart_controller(self) -> None:
+        """A killed controller and its successor: nothing is left but charon and the kernel."""
+        self.planner = Planner(self.planner.config, "/etc/vici-mif")
+        self._queue.clear()
+        self._moving.clear()
+        self.start()
+
+    def run(self, span: float) -> World:
+        """Let `span` seconds pass; the clock jumps from one happening to the next."""
+        end = self.now + span
+        while (at := self._next()) is not None and at <= end:
+            self.now = max(self.now, at)
+            if self._queue and self._queue[0][0] <= self.now:
+                heapq.heappop(self._queue)[2]()
+            else:
+                self.feed(e.Ticked())
+        self.now = end
+        return self
+
+    def _next(self) -> float | None:
+        known = [self.planner.next_deadline()]
+        if self._queue:
+            known.append(self._queue[0][0])
+        return min((at for at in known if at is not None), default=None)
+
+    def later(self, delay: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (self.now + delay, next(self._serial), act))
+
+    def feed(self, event: e.Event) -> list[a.Action]:
+        wanted = self.planner.handle(event, self.now)
+        for action in wanted:
+            self.log.append((self.now, action))
+            for watch in self.watchers:
+                watch(action)
+            self._execute(action)
+        return wanted
+
+    # --- the outside -------------------------------------------------------------
+
+    def see_links(self) -> None:
+        self.feed(e.LinksSeen(tuple(self.links.values())))
+
+    def link_down(self, name: str) -> None:
+        self.links[name] = replace(self.links[name], up=False, addresses=())
+        self.see_links()
+
+    def link_up(self, name: str) -> None:
+        self.links[name] = link(int(name[-1]))
+        self.see_links()
+
+    def reaches(self, pair: Pair) -> bool:
+        for one in self.links.values():
+            if one.up and pair.local in [i.ip for i in one.addresses]:
+                return one.name not in self.dead
+        return False
+
+    def _link_of(self, address: IPAddress) -> str:
+        found = (x.name for x in self.links.values() if address in [i.ip for i in x.addresses])
+        return next(found, "")
+
+    def peer_deletes(self, ike_id: int) -> None:
+        sa = self.sas.pop(ike_id)
+        self.feed(e.SaClosed(replace(sa, state="DELETING", tasks_passive=("IKE_DELETE",))))
+
+    def swanctl_terminate(self) -> None:
+        """`swanctl --terminate --ike hq`: one after the other."""
+        for ike_id in list(self.sas):
+            sa = self.sas.pop(ike_id)
+            gone = replace(sa, state="DELETING", tasks_active=("IKE_DELETE",))
+            self.feed(e.SaClosed(gone, given="2026-01-01T00:00:00Z"))
+
+    def rekey(self, ike_id: int) -> int:
+        new_id = next(self._ids)
+        self.sas[new_id] = replace(self.sas.pop(ike_id), unique_id=new_id)
+        self._good[new_id] = self._good.get(ike_id, self.sas[new_id].pair)
+        self.feed(e.SaRekeyed(ike_id, self.sas[new_id]))
+        return new_id
+
+    # --- looking -----------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        return self.planner.status(self.now, datetime(2026, 1, 1, tzinfo=UTC), "config.yaml")
+
+    @property
+    def hq(self) -> PeerStatus:
+        return self.status.peers[0]
+
+    def actions(self, *kinds: type[a.Action]) -> list[a.Action]:
+        return [action for _, action in self.log if isinstance(action, kinds)]
+
+    def seats(self) -> dict[str, str | None]:
+        """Where each tunnel is."""
+        return {str(t.home): t.current for t in self.hq.tunnels}
+
+    def working(self) -> list[Sa]:
+        return [
+            sa
+            for sa in self.sas.values()
+            if sa.established and sa.children and self.reaches(sa.pair)
+        ]
+
+    # --- carrying out --------------------------------------------------------------
+
+    def _execute(self, action: a.Action) -> None:
+        handler = getattr(self, f"_do_{type(action).__name__}", None)
+        assert handler is not None, action
+        handler(action)
+
+    def _done(self, tag: str, delay: float = 0.001, **facts: object) -> None:
+        self.later(delay, lambda: self._tell(e.ActionDone(tag, **facts)))  # type: ignore[arg-type]
+
+    def _failed(self, tag: str, reason: str, delay: float = 0.001) -> None:
+        self.later(delay, lambda: self._tell(e.ActionFailed(tag, reason)))
+
+    def _tell(self, event: e.Event) -> None:
+        self.feed(event)
+
+    def _seen(self, ike_id: int) -> None:
+        if ike_id in self.sas:
+            self.feed(e.SaSeen(self.sas[ike_id]))
+
+    def _seen_all(self) -> None:
+        self.feed(e.ConnectionsSeen((self.connection,) if self.connection else ()))
+        self.feed(e.SasSeen(tuple(self.sas.values())))
+
+    def _do_Say(self, action: a.Say) -> None:  # noqa: N802
+        pass
+
+    def _do_Steer(self, action: a.Steer) -> None:  # noqa: N802
+        self.steering = action.wish
+        self._done(action.tag)
+
+    def _do_Guard(self, action: a.Guard) -> None:  # noqa: N802
+        self.guard = action.wish
+        self._done(action.tag)
+
+    def _do_StoreOrders(self, action: a.StoreOrders) -> None:  # noqa: N802
+        self.stored = action.orders
+        self._done(action.tag)
+
+    def _do_Resolve(self, action: a.Resolve) -> None:  # noqa: N802
+        def answer() -> None:
+            self.feed(e.NameResolved(action.name, (IPv4Address(GATEWAY),)))
+            self.feed(e.ActionDone(action.tag))
+
+        self.later(0.01, answer)
+
+    def _do_LoadSecret(self, action: a.LoadSecret) -> None:  # noqa: N802
+        self.loaded.append(action)
+        self._done(action.tag)
+
+    def _do_LoadConnection(self, action: a.LoadConnection) -> None:  # noqa: N802
+        self.loaded.append(action)
+        self.connection = replace(ROAD_WARRIOR, name=action.name)
+        self._done(action.tag)
+
+    def _do_ReadAll(self, action: a.ReadAll) -> None:  # noqa: N802
+        def answer() -> None:
+            self._seen_all()
+            self.feed(e.ActionDone(action.tag))
+
+        self.later(0.002, answer)
+
+    def _do_ReadSa(self, action: a.ReadSa) -> None:  # noqa: N802
+        def answer() -> None:
+            if action.ike_id in self.sas:
+                self._seen(action.ike_id)
+            else:
+                self.feed(e.SaGone(action.ike_id))
+            self.feed(e.ActionDone(action.tag))
+
+        self.later(0.002, answer)
+
+    def _do_Initiate(self, action: a.Initiate) -> None:  # noqa: N802
+        self._done(action.tag)
+        taken = [sa for sa in self.sas.values() if sa.name == action.connection]
+        usable = [x for x in self.links.values() if x.up and x.addresses]
+        if taken or not usable:
+            return
+        ike_id = next(self._ids)
+        pair = Pair(usable[0].addresses[0].ip, ip_address(GATEWAY))
+        child = self._child(action.child, action.child, ("10.9.0.1/32",))
+        sa = Sa(
+            ike_id, action.connection, "ESTABLISHED", pair.local, pair.remote, children=(child,)
+        )
+        self.sas[ike_id] = sa
+        self.later(4 * RTT, lambda: self._seen(ike_id))
+
+    def _do_CreateIke(self, action: a.CreateIke) -> None:  # noqa: N802
+        ike_id, pair = next(self._ids), action.pair
+        self.sas[ike_id] = Sa(
+            ike_id,
+            action.connection,
+            "CONNECTING",
+            pair.local,
+            pair.remote,
+            spi_responder="0000000000000000",
+        )
+        self._authenticating[ike_id] = action.tag
+        self.later(0.001, lambda: self._tell(e.ActionTaken(action.tag, ike_id)))
+        if self.reaches(pair):
+            self.later(RTT, lambda: self._answered(ike_id))
+            self.later(3 * RTT, lambda: self._authenticated(ike_id, action))
+        else:
+            self.later(GIVE_UP, lambda: self._not_authenticated(ike_id, action.tag, "timeout"))
+
+    def _answered(self, ike_id: int) -> None:
+        if ike_id in self.sas:
+            self.sas[ike_id] = replace(self.sas[ike_id], spi_responder="00c0ffee00c0ffee")
+
+    def _authenticated(self, ike_id: int, action: a.CreateIke) -> None:
+        if ike_id not in self.sas:
+            return
+        if self.gateway.refuses:
+            self._not_authenticated(ike_id, action.tag, "peer-refused")
+        elif action.childless and not self.gateway.childless:
+            self._not_authenticated(ike_id, action.tag, "not-negotiated")
+        else:
+            self._establish(ike_id, action)
+
+    def _establish(self, ike_id: int, action: a.CreateIke) -> None:
+        asked = len(action.vips) or (1 if self.connection and self.connection.vips else 0)
+        vips = tuple(IPv4Address(0x0A090001 + i) for i in range(min(asked, self.gateway.addresses)))
+        children: tuple[Child, ...] = ()
+        if action.child:
+            children = (self._child(action.child, action.child, ("10.1.0.0/16",)),)
+        self.sas[ike_id] = replace(
+            self.sas[ike_id],
+            state="ESTABLISHED",
+            family=ike_id,
+            clone_supported=self.gateway.clones,
+            mobike=self.gateway.mobike,
+            original_initiator=True,
+            local_vips=vips,
+            children=children,
+        )
+        self._good[ike_id] = action.pair
+        del self._authenticating[ike_id]
+        self._seen(ike_id)
+        self.feed(e.ActionDone(action.tag, ike_id=ike_id))
+
+    def _not_authenticated(self, ike_id: int, tag: str, reason: str) -> None:
+        if self.sas.pop(ike_id, None) is not None:
+            self.feed(e.SaGone(ike_id))
+            self.feed(e.ActionFailed(tag, reason))
+
+    def _child(self, name: str, template: str, local_ts: tuple[str, ...]) -> Child:
+        number = next(self._ids)
+        known = self.connection.children if self.connection else ()
+        remote = next((t.remote_ts for t in known if t.name == template), ("10.2.0.0/16",))
+        return Child(name, number, "INSTALLED", local_ts, remote, spi_in=f"{number:08x}")
+
+    def _do_Clone(self, action: a.Clone) -> None:  # noqa: N802
+        parent = self.sas.get(action.ike_id)
+        if parent is None:
+            self._failed(action.tag, "sa-gone")
+        elif not self.gateway.clones:
+            self._failed(action.tag, "not-negotiated")
+        elif sum(sa.family == parent.family for sa in self.sas.values()) > self.gateway.max_clones:
+            self._failed(action.tag, "limit", RTT)
+        elif self.reaches(parent.pair):
+            self.later(2 * RTT, lambda: self._cloned(action))
+        else:
+            self._failed(action.tag, "timeout", GIVE_UP)
+
+    def _cloned(self, action: a.Clone) -> None:
+        parent = self.sas.get(action.ike_id)
+        if parent is None:
+            self.feed(e.ActionFailed(action.tag, "sa-gone"))
+            return
+        ike_id = next(self._ids)
+        self.sas[ike_id] = replace(parent, unique_id=ike_id, cloned=True, children=())
+        self._good[ike_id] = parent.pair
+        self._seen(action.ike_id)
+        self._seen(ike_id)
+        self.feed(e.ActionDone(action.tag, ike_id=ike_id, family=parent.family))
+
+    def _do_Migrate(self, action: a.Migrate) -> None:  # noqa: N802
+        sa = self.sas.get(action.ike_id)
+        if sa is None:
+            self._failed(action.tag, "sa-gone")
+            return
+        if sa.pair == action.pair:
+            self._done(action.tag, ike_id=sa.unique_id)
+            return
+        if sa.unique_id in self._moving:
+            self._failed(self._moving[sa.unique_id], "superseded")
+        self._moving[sa.unique_id] = action.tag
+        self.sas[sa.unique_id] = replace(sa, local=action.pair.local, remote=action.pair.remote)
+        self.later(0.001, lambda: self._seen(action.ike_id))
+        if not self.reaches(action.pair):
+            self.later(RETURN, lambda: self._moved_back(action, "timeout"))
+        elif self._link_of(action.pair.local) in self.gateway.denied:
+            self.later(RTT, lambda: self._moved_back(action, "unacceptable-addresses"))
+        else:
+            self.later(RTT, lambda: self._moved(action))
+
+    def _moved(self, action: a.Migrate) -> None:
+        if self._moving.get(action.ike_id) != action.tag or action.ike_id not in self.sas:
+            return
+        del self._moving[action.ike_id]
+        self._good[action.ike_id] = action.pair
+        self._seen(action.ike_id)
+        self.feed(e.ActionDone(action.tag, ike_id=action.ike_id))
+
+    def _moved_back(self, action: a.Migrate, reason: str) -> None:
+        if self._moving.get(action.ike_id) != action.tag or action.ike_id not in self.sas:
+            return
+        del self._moving[action.ike_id]
+        good = self._good[action.ike_id]
+        sa = self.sas[action.ike_id]
+        self.sas[action.ike_id] = replace(sa, local=good.local, remote=good.remote)
+        self._seen(action.ike_id)
+        self.feed(e.ActionFailed(action.tag, reason))
+
+    def _do_Unpin(self, action: a.Unpin) -> None:  # noqa: N802
+        self._done(action.tag)
+
+    def _do_Probe(self, action: a.Probe) -> None:  # noqa: N802
+        if action.ike_id not in self.sas:
+            self._failed(action.tag, "sa-gone")
+        elif self.reaches(action.pair):
+            self._done(action.tag, RTT, rtt_delay=RTT)
+        else:
+            self._failed(action.tag, "timeout", float(action.tries))
+
+    def _do_CreateChild(self, action: a.CreateChild) -> None:  # noqa: N802
+        sa = self.sas.get(action.ike_id)
+        if sa is None:
+            self._failed(action.tag, "sa-gone")
+        elif self.reaches(sa.pair):
+            self.later(RTT, lambda: self._opened(action))
+        else:
+            self._failed(action.tag, "timeout", GIVE_UP)
+
+    def _opened(self, action: a.CreateChild) -> None:
+        sa = self.sas.get(action.ike_id)
+        if sa is None:
+            self.feed(e.ActionFailed(action.tag, "sa-gone"))
+            return
+        local = action.local_ts or ("10.1.0.0/16",)
+        child = self._child(action.name, action.template, local)
+        child = replace(child, if_id_in=action.if_id or 0, if_id_out=action.if_id or 0)
+        self.sas[action.ike_id] = replace(sa, children=(*sa.children, child))
+        self._seen(action.ike_id)
+        self.feed(e.ActionDone(action.tag, ike_id=action.ike_id, child_id=child.unique_id))
+
+    def _do_Terminate(self, action: a.Terminate) -> None:  # noqa: N802
+        self._done(action.tag)
+        sa = self.sas.get(action.ike_id)
+        if sa is not None and (action.force or self.reaches(sa.pair)):
+            self.later(RTT, lambda: self._closed(action.ike_id))
+
+    def _closed(self, ike_id: int) -> None:
+        sa = self.sas.pop(ike_id, None)
+        self._moving.pop(ike_id, None)
+        if sa is not None:
+            gone = replace(sa, state="DELETING", tasks_active=("IKE_DELETE",))
+            self.feed(e.SaClosed(gone))
+
+    def _do_TerminateChild(self, action: a.TerminateChild) -> None:  # noqa: N802
+        self._done(action.tag)

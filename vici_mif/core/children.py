@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens the children of each tunnel: `<template>@<path>`, one inner address each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vici_mif.core.actions import CreateChild
+from vici_mif.core.dataplane import Numbers, host, if_id
+from vici_mif.core.family import Slot, Tunnel, slots_of
+from vici_mif.core.mode import Shape
+from vici_mif.core.model import ChildTemplate, IPAddress
+from vici_mif.core.paths import Paths
+from vici_mif.core.ranking import quality
+from vici_mif.core.turn import Turn
+
+CHILD_DELAY = 40.0
+"""Seconds for one CREATE_CHILD_SA exchange with retransmissions."""
+
+DYNAMIC = "dynamic"
+"""The word in a selector for our virtual IP."""
+
+
+@dataclass(slots=True)
+class Children:
+    """Children of one peer."""
+
+    peer: str
+    numbers: Numbers
+    _slots: dict[int, int] = field(default_factory=dict)
+    """Inner address of a tunnel whose child is not open yet."""
+
+    def step(
+        self,
+        turn: Turn,
+        tunnels: Sequence[Tunnel],
+        paths: Paths,
+        shape: Shape,
+        templates: Sequence[ChildTemplate],
+    ) -> None:
+        slots = slots_of(tunnels[0].sa.local_vips) if tunnels else ()
+        self._assign(tunnels, len(slots))
+        wanted = tunnels[: shape.limit] if shape.per_path else carrier(tunnels)
+        for tunnel in wanted:
+            if self._stands(turn, tunnel, paths):
+                self._open(turn, tunnel, slots if shape.per_path else (), templates)
+
+    def _assign(self, tunnels: Sequence[Tunnel], slots: int) -> None:
+        """Truth first, then what was chosen before, then the lowest that is free."""
+        before, self._slots = self._slots, {}
+        taken = {i for t in tunnels for i in t.slots}
+        for tunnel in (t for t in tunnels if t.slots):
+            self._slots[tunnel.ike_id] = tunnel.slots[0]
+        for tunnel in (t for t in tunnels if not t.slots):
+            old = before.get(tunnel.ike_id)
+            free = [i for i in range(slots) if i not in taken]
+            slot = old if old is not None and old in free else next(iter(free), None)
+            if slot is not None:
+                self._slots[tunnel.ike_id] = slot
+                taken.add(slot)
+
+    def rename(self, old_id: int, new_id: int) -> None:
+        if old_id in self._slots:
+            self._slots[new_id] = self._slots.pop(old_id)
+
+    def slot(self, ike_id: int) -> int | None:
+        return self._slots.get(ike_id)
+
+    def _stands(self, turn: Turn, tunnel: Tunnel, paths: Paths) -> bool:
+        """On a path that is not known to fail, and not between two paths."""
+        moving = turn.book.under_way(("move", self.peer, tunnel.ike_id)) is not None
+        there = tunnel.current is not None and quality(paths.state(tunnel.current)) < 2
+        return there and not moving and tunnel.home is not None
+
+    def _open(
+        self,
+        turn: Turn,
+        tunnel: Tunnel,
+        slots: Sequence[Slot],
+        templates: Sequence[ChildTemplate],
+    ) -> None:
+        index = self._slots.get(tunnel.ike_id)
+        if slots and index is None:
+            return
+        for template in templates:
+            if tunnel.child(template.name) is None:
+                inner = slots[index] if slots and index is not None else ()
+                self._ask(turn, tunnel, template, inner, index)
+
+    def _ask(
+        self,
+        turn: Turn,
+        tunnel: Tunnel,
+        template: ChildTemplate,
+        inner: Sequence[IPAddress],
+        index: int | None,
+    ) -> None:
+        ours = bool(inner) and DYNAMIC in template.local_ts
+        numbered = ours and turn.world.kernel_esp and template.if_id_out == "0"
+        turn.ask(
+            ("child", self.peer, tunnel.ike_id, template.name),
+            lambda tag: CreateChild(
+                tag,
+                tunnel.ike_id,
+                template.name,
+                f"{template.name}@{tunnel.home}" if inner else template.name,
+                tuple(str(host(a)) for a in inner) if ours else (),
+                (),
+                if_id(self.numbers, index or 0) if numbered else None,
+            ),
+            CHILD_DELAY,
+        )
+
+
+def carrier(tunnels: Sequence[Tunnel]) -> list[Tunnel]:
+    """Mode one: the tunnel that has the children, else the first IKE_SA."""
+    ordered = sorted(tunnels, key=lambda t: (not t.sa.children, t.sa.cloned, t.ike_id))
+    return ordered[:1]

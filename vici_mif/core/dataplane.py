@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rules, routes, interfaces and which guard a peer wishes. Pure.
+
+Order of the rules, from `rules` on (charon's own, 220, comes after all of them):
+
+    +0  from LINK-ADDRESS lookup T_link suppress 0   by its own link, where it has a route
+    +1  from LINK-ADDRESS lookup main suppress 0     LANs and other specific routes of the host
+    +2  from LINK-ADDRESS lookup T_link              the link's own default route
+    +4  from INNER lookup T_inner                    its tunnel, or unreachable
+    +6  iif lo to TS lookup 220 suppress LEN         other connections' more specific children
+    +7  iif lo to TS lookup main suppress LEN        link subnets inside TS
+    +8  iif lo lookup main                           0.0.0.0/0 and no tunnel works: the host lives
+    +9  iif lo to TS lookup T_default                unbound sockets: the first inner address
+
+`suppress` ignores routes whose prefix is not longer than that. `unreachable` lies underneath in
+T_inner and T_default from before the first tunnel until the peer is taken down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from vici_mif.core.family import Slot
+from vici_mif.core.model import (
+    Connection,
+    GuardWish,
+    IPAddress,
+    IPNetwork,
+    Link,
+    LinkTable,
+    Route,
+    Rule,
+    Selector,
+    Steering,
+    XfrmInterface,
+)
+from vici_mif.core.ranking import Path
+from vici_mif.core.selectors import protected
+
+MAIN = 254
+CHARON = 220
+"""charon's own table, and its rule's preference."""
+
+UNDERNEATH = 2**31 - 1
+"""The metric of `unreachable`: worse than anything else."""
+
+LIBIPSEC_DEVICE = "ipsec0"
+"""kernel-libipsec's TUN device."""
+
+INNER_MTU = 1400
+"""Bytes; of xfrm interfaces, as kernel-libipsec's device has it: room for ESP in UDP on 1500."""
+
+LINK_TABLES = 40
+"""Tables kept for links; behind them come T_default and the inner tables."""
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Tables and preferences that are ours, handed out in a fixed order."""
+
+    tables: tuple[int, int]
+    rules: tuple[int, int]
+    _links: dict[str, int] = field(default_factory=dict)
+
+    def link_table(self, link: str) -> int:
+        """The same link keeps its table for the whole run."""
+        index = self._links.setdefault(link, len(self._links) % LINK_TABLES)
+        return self.tables[0] + index
+
+    @property
+    def default_table(self) -> int:
+        return self.tables[0] + LINK_TABLES
+
+    def inner_table(self, slot: int) -> int:
+        return self.tables[0] + LINK_TABLES + 1 + slot
+
+    def priority(self, offset: int) -> int:
+        return self.rules[0] + offset
+
+
+def host(address: IPAddress) -> IPNetwork:
+    """The address alone, as a network."""
+    return ip_network(address)
+
+
+def links(numbers: Numbers, paths: Iterable[Path]) -> Steering:
+    """What is sent from a link's address leaves by that link."""
+    rules: list[Rule] = []
+    tables: dict[str, LinkTable] = {}
+    for path in paths:
+        link = path.name.link
+        table = numbers.link_table(link)
+        tables[link] = LinkTable(link, table)
+        for address in sorted(path.locals):
+            rules.extend(_by_own_link(numbers, address, table))
+    return Steering(rules=tuple(dict.fromkeys(rules)), link_tables=tuple(tables.values()))
+
+
+def _by_own_link(numbers: Numbers, address: IPAddress, table: int) -> tuple[Rule, ...]:
+    source, version = host(address), address.version
+    return (
+        Rule(numbers.priority(0), version, table, source=source, suppress_prefixlength=0),
+        Rule(numbers.priority(1), version, MAIN, source=source, suppress_prefixlength=0),
+        Rule(numbers.priority(2), version, table, source=source),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """Mode per-path: what the family has."""
+
+    slots: tuple[Slot, ...]
+    """Inner addresses by tunnel."""
+    remotes: tuple[IPNetwork, ...]
+    """What lies behind the peer."""
+    kernel_esp: bool
+    established: bool
+    """The addresses are installed: routes may name them."""
+    works: bool
+    """A tunnel carries traffic."""
+
+
+def inner(numbers: Numbers, wish: Inner) -> Steering:
+    """Each inner address to its own tunnel; unbound sockets to the first."""
+    parts = [_slot(numbers, wish, i, slot) for i, slot in enumerate(wish.slots)]
+    return join([*parts, _unbound(numbers, wish)])
+
+
+def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
+    table = numbers.inner_table(index)
+    return Steering(
+        rules=tuple(Rule(numbers.priority(4), a.version, table, source=host(a)) for a in slot),
+        routes=_routes(wish, table, slot, _device(wish, index)),
+        interfaces=_interface(wish, index, table),
+    )
+
+
+def if_id(numbers: Numbers, slot: int) -> int:
+    """The xfrm interface id of a tunnel: its table's number, ours alone."""
+    return numbers.inner_table(slot)
+
+
+def _interface(wish: Inner, index: int, table: int) -> tuple[XfrmInterface, ...]:
+    if not wish.kernel_esp or not wish.established:
+        return ()
+    return (XfrmInterface(f"mif{index}", table, INNER_MTU),)
+
+
+def _device(wish: Inner, index: int) -> str:
+    return f"mif{index}" if wish.kernel_esp else LIBIPSEC_DEVICE
+
+
+def _routes(wish: Inner, table: int, slot: Slot, device: str) -> tuple[Route, ...]:
+    sources = {a.version: a for a in slot}
+    routes = [Route(table, remote, metric=UNDERNEATH) for remote in wish.remotes]
+    if wish.established:
+        routes += [
+            Route(table, remote, device, prefsrc=sources[remote.version])
+            for remote in wish.remotes
+            if remote.version in sources
+        ]
+    return tuple(routes)
+
+
+def _unbound(numbers: Numbers, wish: Inner) -> Steering:
+    if not wish.remotes:
+        return Steering()
+    table = numbers.default_table
+    first = wish.slots[0] if wish.slots else ()
+    rules = [rule for remote in wish.remotes for rule in _to(numbers, remote, table)]
+    return Steering(
+        rules=(*host_lives(numbers, wish.remotes, wish.works), *rules),
+        routes=_routes(wish, table, first, _device(wish, 0)),
+    )
+
+
+def _to(numbers: Numbers, remote: IPNetwork, table: int) -> tuple[Rule, ...]:
+    version, length = remote.version, remote.prefixlen
+    to = remote if length else None
+    return (
+        Rule(
+            numbers.priority(6),
+            version,
+            CHARON,
+            destination=to,
+            iif="lo",
+            suppress_prefixlength=length,
+        ),
+        Rule(
+            numbers.priority(7),
+            version,
+            MAIN,
+            destination=to,
+            iif="lo",
+            suppress_prefixlength=length,
+        ),
+        Rule(numbers.priority(9), version, table, destination=to, iif="lo"),
+    )
+
+
+def host_lives(numbers: Numbers, remotes: Iterable[IPNetwork], works: bool) -> tuple[Rule, ...]:
+    """With everything behind a dead peer the host's own unbound traffic goes by main."""
+    if works:
+        return ()
+    whole = dict.fromkeys(remote.version for remote in remotes if remote.prefixlen == 0)
+    return tuple(Rule(numbers.priority(8), version, MAIN, iif="lo") for version in whole)
+
+
+def guard(
+    connection: Connection,
+    children: Sequence[str],
+    paths: Sequence[Path],
+    all_links: Sequence[Link],
+    kernel_esp: bool,
+) -> GuardWish | None:
+    """Mode one: nothing a child protects leaves an uplink in clear.
+
+    A template with an interface id is the operator's own routing; `dynamic` has no address to
+    guard. Both protect nothing here.
+    """
+    selectors: list[Selector] = []
+    for template in connection.children:
+        if template.name in children and template.if_id_out == "0" and template.mode != "PASS":
+            selectors.extend(protected(template))
+    uplinks = tuple(dict.fromkeys(path.name.link for path in paths))
+    if not selectors or not uplinks:
+        return None
+    subnets = [i.network for link in all_links if link.name in uplinks for i in link.addresses]
+    exempt = [*subnets, *(host(path.remote) for path in paths)]
+    return GuardWish(
+        tuple(dict.fromkeys(selectors)), uplinks, tuple(dict.fromkeys(exempt)), kernel_esp
+    )
+
+
+def join(parts: Iterable[Steering]) -> Steering:
+    """Several wishes as one, nothing twice."""
+    both = list(parts)
+    return Steering(
+        rules=tuple(dict.fromkeys(x for part in both for x in part.rules)),
+        routes=tuple(dict.fromkeys(x for part in both for x in part.routes)),
+        link_tables=tuple(dict.fromkeys(x for part in both for x in part.link_tables)),
+        interfaces=tuple(dict.fromkeys(x for part in both for x in part.interfaces)),
+    )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The IKE_SAs of one authentication, seen as tunnels: which is at home where.
+
+Truth is read from charon: home from the child's name (`net@eth0/203.0.113.1`), inner addresses
+from its selectors. Only what has no child yet is remembered here, and is found again without
+that: a childless clone simply takes a free home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from vici_mif.core.model import Child, IPAddress, PathName, Sa
+from vici_mif.core.paths import Paths
+from vici_mif.core.selectors import network
+
+Slot = tuple[IPAddress, ...]
+"""The inner addresses of one tunnel: one of each IP version the family has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """One member of the family with its CHILD_SAs."""
+
+    sa: Sa
+    home: PathName | None
+    """None: a spare."""
+    current: PathName | None
+    """None: on an address that is no longer ours."""
+    slots: tuple[int, ...]
+    """Which of the family's inner addresses its children have."""
+
+    @property
+    def ike_id(self) -> int:
+        return self.sa.unique_id
+
+    @property
+    def carries(self) -> bool:
+        """Traffic may be on it."""
+        return any(child.works for child in self.sa.children)
+
+    @property
+    def movable(self) -> bool:
+        """MOBIKE was agreed, and only the original initiator may move (RFC 4555, 3.3)."""
+        return self.sa.mobike and self.sa.original_initiator
+
+    def child(self, template: str) -> Child | None:
+        return next((c for c in self.sa.children if template_of(c) == template), None)
+
+
+def template_of(child: Child) -> str:
+    return child.name.partition("@")[0]
+
+
+def home_of(sa: Sa) -> PathName | None:
+    """The home written in a child's name."""
+    homes = (PathName.parse(c.name.partition("@")[2]) for c in sa.children if "@" in c.name)
+    return next((home for home in homes if home), None)
+
+
+def slots_of(vips: Sequence[IPAddress]) -> tuple[Slot, ...]:
+    """The family's inner addresses, one slot per tunnel, in charon's order."""
+    by_version = ([a for a in vips if a.version == 4], [a for a in vips if a.version == 6])
+    return tuple(tuple(a for a in both if a is not None) for both in zip_longest(*by_version))
+
+
+def used_slots(sa: Sa, slots: Sequence[Slot]) -> tuple[int, ...]:
+    """Slots whose addresses stand in the selectors of the SA's children."""
+    nets = [net for c in sa.children for ts in c.local_ts if (net := network(ts))]
+    hosts = {net.network_address for net in nets if net.prefixlen == net.max_prefixlen}
+    return tuple(i for i, slot in enumerate(slots) if hosts.intersection(slot))
+
+
+def choose(sas: Iterable[Sa]) -> tuple[Sa, ...]:
+    """The established members of the family to use: the one that carries most, else the newest."""
+    families: dict[tuple[bool, int], list[Sa]] = {}
+    for sa in sas:
+        if sa.established:
+            families.setdefault((sa.family is None, sa.family or sa.unique_id), []).append(sa)
+
+    return tuple(sorted(families.values(), key=_weight)[-1]) if families else ()
+
+
+def _weight(members: list[Sa]) -> tuple[int, bool, int]:
+    carrying = sum(any(c.works for c in sa.children) for sa in members)
+    return carrying, members[0].clone_supported, max(sa.unique_id for sa in members)
+
+
+class Homes:
+    """Remembers the homes of members whose children do not tell yet."""
+
+    def __init__(self) -> None:
+        self._homes: dict[int, PathName] = {}
+
+    def rename(self, old_id: int, new_id: int) -> None:
+        """Rekeyed: the SA lives on under another number."""
+        if old_id in self._homes:
+            self._homes[new_id] = self._homes.pop(old_id)
+
+    def see(self, members: Sequence[Sa], paths: Paths, carrier: int | None) -> tuple[Tunnel, ...]:
+        """The members as tunnels. `carrier`: mode `one`, this one's home is the best path."""
+        self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa))}
+        if carrier is not None and paths.all():
+            self._give(carrier, paths.all()[0].name)
+        for sa in members:
+            self._settle(sa, paths)
+        slots = slots_of(members[0].local_vips) if members else ()
+        return tuple(
+            Tunnel(sa, self._homes.get(sa.unique_id), paths.of(sa.pair), used_slots(sa, slots))
+            for sa in members
+        )
+
+    def _known(self, sa: Sa) -> PathName | None:
+        return home_of(sa) or self._homes.get(sa.unique_id)
+
+    def _give(self, ike_id: int, home: PathName) -> None:
+        """Whoever had this home gets another one."""
+        self._homes = {i: h for i, h in self._homes.items() if h != home}
+        self._homes[ike_id] = home
+
+    def _settle(self, sa: Sa, paths: Paths) -> None:
+        """Where it stands if that is free, else the best free path that has a link."""
+        if sa.unique_id in self._homes:
+            return
+        taken = set(self._homes.values())
+        here = paths.of(sa.pair)
+        if here is not None and here not in taken and not sa.cloned:
+            self._homes[sa.unique_id] = here
+            return
+        free = [p.name for p in paths.best() if p.name not in taken]
+        if free:
+            self._homes[sa.unique_id] = free[0]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which mode is in force for a peer, how many tunnels that allows, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vici_mif.core.config import ConnectionConfig
+from vici_mif.core.family import slots_of
+from vici_mif.core.model import Connection, Sa
+
+DEFAULT_TUNNELS = 4
+"""At most so many without `tunnels:`: each takes an inner address at the gateway."""
+
+Word = Literal["per-path", "one", "single", "passive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What to build."""
+
+    word: Word
+    """As `status` calls it."""
+    per_path: bool
+    """Each tunnel has an inner address of its own, and we steer by it."""
+    limit: int
+    """Tunnels at most."""
+    why: str = ""
+    refused: bool = False
+    """`without_clone: refuse` and there is no cloning: build nothing."""
+
+
+def wants_per_path(config: ConnectionConfig, connection: Connection) -> bool:
+    """Before anything is up: virtual IPs decide, unless the operator did."""
+    if config.inner == "auto":
+        return bool(connection.vips)
+    return config.inner == "per-path"
+
+
+def tunnels(config: ConnectionConfig, paths: int) -> int:
+    """How many tunnels the configuration asks for."""
+    return config.tunnels or max(1, min(DEFAULT_TUNNELS, paths))
+
+
+def shape(
+    config: ConnectionConfig,
+    connection: Connection,
+    members: Sequence[Sa],
+    paths: int,
+    patched: bool,
+) -> Shape:
+    """The mode by what charon, the peer and the configuration allow."""
+    limit = tunnels(config, paths)
+    if not patched:
+        return _without(
+            config, False, "this charon lacks the series: it moves its one tunnel alone"
+        )
+    if not members:
+        per_path = wants_per_path(config, connection)
+        return Shape("per-path" if per_path else "one", per_path, limit)
+    per_path = bool(members[0].local_vips) and config.inner != "one"
+    if not members[0].original_initiator:
+        why = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
+        return Shape("passive", per_path, 1, why)
+    if not any(sa.clone_supported for sa in members):
+        return _without(config, per_path, "cloning was not agreed with the peer (RFC 7791, 5.1)")
+    return _full(config, connection, members[0], per_path, limit)
+
+
+def _without(config: ConnectionConfig, per_path: bool, why: str) -> Shape:
+    if config.without_clone == "refuse":
+        text = f"{why}, and without_clone is refuse"
+        return Shape("single", per_path, 1, text, refused=True)
+    return Shape("single", per_path, 1, why)
+
+
+def _full(
+    config: ConnectionConfig, connection: Connection, root: Sa, per_path: bool, limit: int
+) -> Shape:
+    if not per_path:
+        asked = wants_per_path(config, connection)
+        why = "the peer gave no virtual IP" if asked else "no virtual IP in the connection"
+        return Shape("one", False, limit, why if config.inner == "auto" or asked else "")
+    addresses = len(slots_of(root.local_vips))
+    if addresses >= limit:
+        return Shape("per-path", True, limit)
+    noun = "address" if addresses == 1 else "addresses"
+    why = f"the peer gave {addresses} inner {noun} for {limit} tunnels"
+    return Shape("per-path", True, addresses, why)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns decisions about seats into `migrate` and `probe`, and their ends into facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from vici_mif.core.actions import Migrate, Probe
+from vici_mif.core.family import Tunnel
+from vici_mif.core.model import PathName
+from vici_mif.core.path import PathFact, PathState
+from vici_mif.core.paths import Paths
+from vici_mif.core.pins import PIN_DELAY, Pins
+from vici_mif.core.ranking import quality
+from vici_mif.core.requests import Key
+from vici_mif.core.seating import Move, Seat, Seating, Test, Wait
+from vici_mif.core.turn import Turn
+
+MOVE_DELAY = 6.0
+"""Seconds for an answer on the new pair; then another path is better."""
+
+PROBE_TRIES = 3
+"""Transmissions, one a second."""
+
+VOID = frozenset({"superseded", "busy", "temporary", "rate", "sa-gone", "disabled", "failed"})
+"""Ends that say nothing about the path."""
+
+DENIED_DELAY = 60.0
+"""Seconds after which a pair the peer refused is tried again."""
+
+
+class Moves:
+    """Moves and tests of one peer."""
+
+    def __init__(self, peer: str, pins: Pins) -> None:
+        self._peer = peer
+        self._pins = pins
+        self._targets: dict[int, PathName] = {}
+
+    def step(
+        self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths, hold_down: float, steady: bool
+    ) -> None:
+        """`steady`: the kernel has the rules for all links; only what is urgent goes before."""
+        self._give_up(turn, paths)
+        still = [t for t in tunnels if t.movable and not self.moving(turn, t.ike_id)]
+        seats = [Seat(t.ike_id, t.home, t.current, t.carries) for t in still]
+        may_try = lambda path: turn.book.free(self._test(path), turn.now)  # noqa: E731
+        for _, decision in Seating(paths, hold_down, may_try, turn.now).decide(seats):
+            match decision:
+                case Move() if steady or decision.urgent:
+                    self._move(turn, paths, decision)
+                case Test():
+                    self._probe(turn, paths, decision)
+                case Wait(until_at):
+                    turn.wake(until_at)
+                case _:
+                    pass
+
+    def moving(self, turn: Turn, ike_id: int) -> bool:
+        return turn.book.under_way(self._key(ike_id)) is not None
+
+    def target(self, ike_id: int) -> PathName | None:
+        return self._targets.get(ike_id)
+
+    def _key(self, ike_id: int) -> Key:
+        return ("move", self._peer, ike_id)
+
+    def _test(self, path: PathName) -> Key:
+        return ("test", self._peer, path)
+
+    def _give_up(self, turn: Turn, paths: Paths) -> None:
+        """A move to a path that is gone: a newer one takes its place (`superseded`)."""
+        for ike_id, path in list(self._targets.items()):
+            there = paths.get(path)
+            if there is None or there.pair is None or quality(paths.state(path)) >= 2:
+                turn.book.drop(self._key(ike_id))
+                del self._targets[ike_id]
+
+    def _move(self, turn: Turn, paths: Paths, move: Move) -> None:
+        path = paths.get(move.path)
+        assert path is not None
+        pair = path.pair
+        assert pair is not None
+        make = partial(Migrate, ike_id=move.ike_id, pair=pair, pin_delay=PIN_DELAY)
+        if turn.ask(self._key(move.ike_id), make, MOVE_DELAY):
+            self._targets[move.ike_id] = move.path
+            paths.fact(move.path, PathFact.TEST_BEGUN, turn.now)
+
+    def _probe(self, turn: Turn, paths: Paths, test: Test) -> None:
+        path = paths.get(test.path)
+        assert path is not None
+        pair = path.pair
+        assert pair is not None
+        make = partial(Probe, ike_id=test.ike_id, pair=pair, tries=PROBE_TRIES)
+        if turn.ask(self._test(test.path), make, PROBE_TRIES + 3.0):
+            paths.fact(test.path, PathFact.TEST_BEGUN, turn.now)
+
+    # --- how they ended ------------------------------------------------------
+
+    def moved(self, turn: Turn, paths: Paths, ike_id: int) -> None:
+        path = self._targets.pop(ike_id, None)
+        self._pins.renewed(ike_id, turn.now)
+        if path is not None:
+            turn.book.forgive(self._test(path))
+            paths.fact(path, PathFact.TEST_PASSED, turn.now)
+
+    def not_moved(self, turn: Turn, paths: Paths, ike_id: int, reason: str, text: str) -> None:
+        path = self._targets.pop(ike_id, None)
+        if path is None:
+            return
+        if reason in VOID or reason == "no-mobike":
+            turn.book.fail(self._key(ike_id), turn.now, reason, text)
+        self._failed(turn, paths, path, reason, text)
+
+    def tested(self, turn: Turn, paths: Paths, path: PathName, rtt_delay: float | None) -> None:
+        turn.book.forgive(self._test(path))
+        paths.fact(path, PathFact.TEST_PASSED, turn.now)
+        paths.measured(path, rtt_delay)
+
+    def not_tested(self, turn: Turn, paths: Paths, path: PathName, reason: str, text: str) -> None:
+        self._failed(turn, paths, path, reason, text)
+
+    def _failed(self, turn: Turn, paths: Paths, path: PathName, reason: str, text: str) -> None:
+        why = text or reason
+        if reason == "unacceptable-addresses":
+            turn.book.fail(self._test(path), turn.now, reason, why, DENIED_DELAY)
+            paths.fact(path, PathFact.REFUSED, turn.now, why)
+            return
+        turn.book.fail(self._test(path), turn.now, reason, why)
+        void = reason in VOID or reason == "no-mobike"
+        paths.fact(path, PathFact.TEST_VOID if void else PathFact.TEST_FAILED, turn.now, why)
+
+    # --- what follows from where tunnels are ----------------------------------
+
+    def seat(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> None:
+        """A path with a working tunnel on it is active; one without any is not."""
+        carrying = {
+            t.current
+            for t in tunnels
+            if t.carries and t.current is not None and not self.moving(turn, t.ike_id)
+        }
+        for path in paths.all():
+            state = paths.state(path.name)
+            if path.name in carrying and quality(state) < 2:
+                paths.fact(path.name, PathFact.SEATED, turn.now)
+            elif state is PathState.ACTIVE and path.name not in carrying:
+                paths.fact(path.name, PathFact.LEFT, turn.now)
+
+    def link_returned(self, turn: Turn, path: PathName) -> None:
+        turn.book.forgive(self._test(path))
+
+    def rename(self, old_id: int, new_id: int) -> None:
+        if old_id in self._targets:
+            self._targets[new_id] = self._targets.pop(old_id)
+
+    def reset(self) -> None:
+        self._targets.clear()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paths of one peer with their lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vici_mif.core.model import Pair, PathName
+from vici_mif.core.path import PathFact, PathLife, PathState
+from vici_mif.core.ranking import Path, best
+
+NO_LINK = "the link is down, absent or has no usable address"
+
+
+class Paths:
+    """Every path ever seen in this run: one whose link went away is still spoken of."""
+
+    def __init__(self) -> None:
+        self._paths: dict[PathName, Path] = {}
+        self._lives: dict[PathName, PathLife] = {}
+        self._usable_at: dict[PathName, float] = {}
+        self._tested_at: dict[PathName, float] = {}
+        self._rtt_delay: dict[PathName, float] = {}
+
+    def see(self, candidates: Iterable[Path], now: float) -> list[PathName]:
+        """Take in what there is now; returns the paths whose link came back."""
+        seen = {path.name: path for path in candidates}
+        for name, path in self._paths.items():
+            if name not in seen:
+                rank = path.rank + len(seen)
+                seen[name] = replace(path, pair=None, locals=frozenset(), rank=rank)
+        returned = [path.name for path in seen.values() if self._see(path, now)]
+        self._paths = dict(sorted(seen.items(), key=lambda item: item[1].rank))
+        return returned
+
+    def _see(self, path: Path, now: float) -> bool:
+        before = self._paths.get(path.name)
+        usable = path.pair is not None
+        if before is None:
+            state = PathState.IDLE if usable else PathState.FAILED
+            self._lives[path.name] = PathLife(state, now, "" if usable else NO_LINK)
+            self._usable_at[path.name] = now
+        elif usable and before.pair is None:
+            self.fact(path.name, PathFact.LINK_FOUND, now)
+            self._usable_at[path.name] = now
+            return True
+        elif not usable and before.pair is not None:
+            self.fact(path.name, PathFact.LINK_LOST, now, NO_LINK)
+        return False
+
+    def fact(self, name: PathName, fact: PathFact, now: float, why: str = "") -> None:
+        life = self._lives.get(name)
+        if life is None:
+            return
+        self._lives[name] = life.after(fact, now, why)
+        if fact in {PathFact.TEST_PASSED, PathFact.TEST_FAILED}:
+            self._tested_at[name] = now
+
+    def measured(self, name: PathName, rtt_delay: float | None) -> None:
+        if rtt_delay is not None:
+            self._rtt_delay[name] = rtt_delay
+
+    def all(self) -> tuple[Path, ...]:
+        """Best rank first."""
+        return tuple(self._paths.values())
+
+    def usable(self) -> tuple[Path, ...]:
+        """Those whose link is there."""
+        return tuple(p for p in self._paths.values() if p.pair is not None)
+
+    def best(self, home: PathName | None = None) -> list[Path]:
+        """Usable ones by what is known of them, `home` first among equals, then by rank."""
+        return best(self.usable(), self.state, home)
+
+    def get(self, name: PathName | None) -> Path | None:
+        return self._paths.get(name) if name is not None else None
+
+    def life(self, name: PathName) -> PathLife:
+        return self._lives[name]
+
+    def state(self, name: PathName) -> PathState:
+        return self._lives[name].state
+
+    def usable_at(self, name: PathName) -> float:
+        """Since when the link is there without a break."""
+        return self._usable_at[name]
+
+    def tested_at(self, name: PathName) -> float | None:
+        return self._tested_at.get(name)
+
+    def rtt_delay(self, name: PathName) -> float | None:
+        return self._rtt_delay.get(name)
+
+    def of(self, pair: Pair) -> PathName | None:
+        """The path on which an SA with this pair is; None where the address is not ours."""
+        return next((p.name for p in self._paths.values() if p.holds(pair)), None)
+
+    def void_tests(self, now: float) -> None:
+        """charon went away: no test under way will have a result."""
+        for name in self._lives:
+            self.fact(name, PathFact.TEST_VOID, now)

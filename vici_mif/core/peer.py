@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One peer: joins what its parts know and lets each take its step.
+
+`observe` turns the world into paths and tunnels, `act` asks for what is missing. Both run after
+every event; who wants something simply asks again (see requests.py), so nothing here remembers
+how far it has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+
+from vici_mif.core import dataplane, ranking, swan
+from vici_mif.core import events as e
+from vici_mif.core.actions import (
+    Initiate,
+    LoadConnection,
+    LoadSecret,
+    ReadAll,
+    ReadSa,
+    Resolve,
+)
+from vici_mif.core.authentication import Authentication, How
+from vici_mif.core.children import Children, carrier
+from vici_mif.core.closing import Closing
+from vici_mif.core.config import ConnectionConfig
+from vici_mif.core.dataplane import Numbers
+from vici_mif.core.family import Homes, Slot, Tunnel, choose, slots_of, template_of
+from vici_mif.core.growth import Growth
+from vici_mif.core.mode import Shape, shape, tunnels
+from vici_mif.core.model import (
+    ChildTemplate,
+    Connection,
+    GuardWish,
+    IPAddress,
+    IPNetwork,
+    PathName,
+    Sa,
+    Steering,
+)
+from vici_mif.core.moves import Moves
+from vici_mif.core.paths import Paths
+from vici_mif.core.pins import Pins
+from vici_mif.core.requests import Request
+from vici_mif.core.selectors import networks
+from vici_mif.core.turn import Turn
+
+WAIT_DELAY = 2.0
+"""Seconds between two looks for a connection that charon does not have (no event tells)."""
+
+RESOLVE_DELAY = 3600.0
+"""Seconds after which a name is looked up again."""
+
+INITIATE_DELAY = 30.0
+"""Seconds after which a stock charon is asked again to bring its tunnel up."""
+
+UNSEEN_DELAY = 3.0
+"""Seconds for a child that was opened to show itself."""
+
+REFUSED_DELAY = 300.0
+"""Seconds after which a peer that could not clone is asked again (`without_clone: refuse`)."""
+
+
+class Peer:
+    """A gateway we authenticate with."""
+
+    def __init__(self, name: str, config: ConnectionConfig, numbers: Numbers, base: str) -> None:
+        self.name = name
+        self.config = config
+        self._numbers = numbers
+        self._base = base
+        self.paths = Paths()
+        self.pins = Pins(name)
+        self.moves = Moves(name, self.pins)
+        self.authentication = Authentication(name)
+        self.growth = Growth(name)
+        self.children = Children(name, numbers)
+        self.closing = Closing(name)
+        self._homes = Homes()
+        self._loaded: set[object] = set()
+        self._resolved_at: dict[str, float] = {}
+        self._slots: tuple[Slot, ...] = ()
+        self._remotes: tuple[IPNetwork, ...] = ()
+        self.connection: Connection | None = None
+        self.tunnels: tuple[Tunnel, ...] = ()
+        self.shape = Shape("one", False, 1)
+        self.stopping = False
+
+    # --- looking -----------------------------------------------------------
+
+    def observe(self, turn: Turn) -> None:
+        """Paths, members and mode from the world as it is."""
+        world = turn.world
+        self.connection = (world.connections or {}).get(self.name)
+        if self.connection is not None and world.links is not None:
+            peers = ranking.remotes(self.remote_addrs(self.connection), world.names)
+            found = ranking.candidates(self.config.links, world.links, peers)
+            for path in self.paths.see(found, turn.now):
+                self.moves.link_returned(turn, path)
+                turn.book.forgive(("auth", self.name))
+        self._members(turn)
+        self.moves.seat(turn, self.tunnels, self.paths)
+
+    def _members(self, turn: Turn) -> None:
+        connection = self.connection or Connection(self.name)
+        members = choose(turn.world.named(self.name))
+        self.shape = shape(
+            self.config, connection, members, len(self.paths.all()), turn.world.patched
+        )
+        one = None if self.shape.per_path else self._carrier(members)
+        self.tunnels = self._homes.see(members, self.paths, one)
+        self._remember_inner(members)
+
+    @staticmethod
+    def _carrier(members: Sequence[Sa]) -> int | None:
+        bare = [Tunnel(sa, None, None, ()) for sa in members]
+        return next((tunnel.ike_id for tunnel in carrier(bare)), None)
+
+    def _remember_inner(self, members: Sequence[Sa]) -> None:
+        """Kept while the family is gone: what had these addresses must not leave in clear."""
+        if members and members[0].local_vips:
+            self._slots = slots_of(members[0].local_vips)
+        live = [ts for sa in members for c in sa.children if c.works for ts in c.remote_ts]
+        if live:
+            self._remotes = networks(tuple(live))
+        elif not self._remotes:
+            wanted = [ts for template in self.templates() for ts in template.remote_ts]
+            self._remotes = networks(tuple(wanted))
+
+    def remote_addrs(self, connection: Connection) -> tuple[str, ...]:
+        """One remote: the configured one, else the first the connection names."""
+        if self.config.remotes is not None:
+            return self.config.remotes.use
+        return connection.remote_addrs[:1]
+
+    def templates(self) -> tuple[ChildTemplate, ...]:
+        """The children to open, in the connection's order."""
+        known = self.connection.children if self.connection else ()
+        return tuple(t for t in known if not self.config.children or t.name in self.config.children)
+
+    @property
+    def works(self) -> bool:
+        """A tunnel carries traffic on a path that is not known to fail."""
+        return any(self.tunnel_works(tunnel) for tunnel in self.tunnels)
+
+    def tunnel_works(self, tunnel: Tunnel) -> bool:
+        if not tunnel.carries or tunnel.current is None:
+            return False
+        return ranking.quality(self.paths.state(tunnel.current)) < 2
+
+    # --- the kernel --------------------------------------------------------
+
+    def steering(self, turn: Turn) -> Steering:
+        """Rules and routes this peer wishes; nothing once it is down and its SAs are gone."""
+        if self._is_cleared(turn) or not turn.world.patched or self.connection is None:
+            return Steering()
+        links = dataplane.links(self._numbers, self.paths.usable())
+        if not self.shape.per_path:
+            lives = dataplane.host_lives(self._numbers, self._remotes, self.works)
+            return dataplane.join([links, Steering(rules=lives)])
+        wish = dataplane.Inner(
+            self._slots,
+            self._remotes,
+            turn.world.kernel_esp,
+            established=bool(self.tunnels),
+            works=self.works,
+        )
+        return dataplane.join([links, dataplane.inner(self._numbers, wish)])
+
+    def guard(self, turn: Turn) -> GuardWish | None:
+        """What nft refuses for this peer."""
+        if self._is_cleared(turn) or self.connection is None or self.shape.per_path:
+            return None
+        return dataplane.guard(
+            self.connection,
+            [t.name for t in self.templates()],
+            self.paths.all(),
+            turn.world.links or (),
+            turn.world.kernel_esp,
+        )
+
+    def _is_cleared(self, turn: Turn) -> bool:
+        return self._wants_down(turn) and not turn.world.named(self.name)
+
+    def _wants_down(self, turn: Turn) -> bool:
+        closes = self.stopping and self.config.on_stop == "close"
+        return closes or turn.world.is_down(self.name) is not None
+
+    # --- asking ------------------------------------------------------------
+
+    def act(self, turn: Turn, steady: bool) -> None:
+        """`steady`: the kernel has what was wished, so new SAs and children may begin."""
+        sas = turn.world.named(self.name)
+        self.closing.watch(turn, sas)
+        if self.stopping and self.config.on_stop == "keep":
+            self.pins.give_back(turn, self.tunnels)
+        elif self.closing.suspects(turn, sas):
+            return
+        elif self._wants_down(turn):
+            self._close(turn, sas)
+        elif self._prepare(turn):
+            self._build(turn, steady)
+
+    def _close(self, turn: Turn, sas: Sequence[Sa]) -> None:
+        self.authentication.reset()
+        turn.book.drop(("auth", self.name))
+        self.closing.terminate(turn, sas)
+
+    def _prepare(self, turn: Turn) -> bool:
+        """The connection is there and its peer has an address."""
+        if self.config.connection is not None and not self._load(turn):
+            return False
+        if self.connection is None:
+            self._look_for_connection(turn)
+            return False
+        self._resolve(turn, self.connection)
+        return True
+
+    def _load(self, turn: Turn) -> bool:
+        """Secrets first, then the connection; True once charon has them all."""
+        assert self.config.connection is not None
+        *secrets, last = swan.loads(self.name, self.config.connection, self._base)
+        for i, load in enumerate(secrets):
+            if i not in self._loaded:
+                make = partial(LoadSecret, command=load.command, message=load.message)
+                turn.ask(("load", self.name, i), make)
+        if "connection" not in self._loaded:
+            loads = partial(LoadConnection, name=self.name, message=last.message)
+            turn.ask(("load", self.name, "connection"), loads)
+        return len(self._loaded) == len(secrets) + 1
+
+    def _look_for_connection(self, turn: Turn) -> None:
+        due_at = turn.world.connections_at + WAIT_DELAY
+        if turn.now >= due_at:
+            turn.ask(("read", self.name), ReadAll)
+        turn.wake(due_at)
+
+    def _resolve(self, turn: Turn, connection: Connection) -> None:
+        for name in self.remote_addrs(connection):
+            if ranking.literal_address(name) is None and not name.startswith("%"):
+                self._resolve_name(turn, name)
+
+    def _resolve_name(self, turn: Turn, name: str) -> None:
+        """At the start, each hour, and after a failed round of authentication."""
+        due_at = self._resolved_at.get(name, turn.now - RESOLVE_DELAY) + RESOLVE_DELAY
+        failed = turn.book.failure(("auth", self.name)) is not None and not self.tunnels
+        if turn.now >= due_at or (failed and turn.now >= due_at - RESOLVE_DELAY + 30.0):
+            self._resolved_at[name] = turn.now
+            turn.ask(("resolve", self.name, name), partial(Resolve, name=name))
+        turn.wake(due_at)
+
+    def _build(self, turn: Turn, steady: bool) -> None:
+        assert self.connection is not None
+        if not turn.world.patched:
+            self._stock(turn)
+        elif self.shape.refused:
+            self._refuse(turn)
+        elif not self.tunnels:
+            if steady:
+                self.authentication.step(turn, self.paths, self._how(self.connection))
+        elif self.shape.word != "passive":
+            self._drive(turn, steady)
+
+    def _drive(self, turn: Turn, steady: bool) -> None:
+        """Moves first: they are what cannot wait."""
+        hold_down = self.config.hold_down
+        self.moves.step(turn, self.tunnels, self.paths, hold_down, steady)
+        if steady:
+            self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
+        self.growth.step(turn, self.tunnels, self.paths, self.shape)
+        self.pins.step(turn, self.tunnels, self.paths)
+
+    def _stock(self, turn: Turn) -> None:
+        """A charon without the series: bring it up once; moving is charon's own."""
+        alive = any(not sa.closing for sa in turn.world.named(self.name))
+        for template in () if self.shape.refused else self.templates():
+            if alive:
+                turn.book.forgive(("initiate", self.name, template.name))
+                continue
+            make = partial(Initiate, connection=self.name, child=template.name)
+            turn.ask(("initiate", self.name, template.name), make)
+
+    def _refuse(self, turn: Turn) -> None:
+        """Only what carries nothing is closed: a tunnel that works is not given up."""
+        if not turn.book.free(("refuse", self.name), turn.now):
+            return
+        if self.tunnels and not any(t.carries for t in self.tunnels):
+            self.closing.terminate(turn, [t.sa for t in self.tunnels])
+            turn.book.fail(("auth", self.name), turn.now, "refused", self.shape.why, REFUSED_DELAY)
+
+    def _how(self, connection: Connection) -> How:
+        childless = self.authentication.childless and self.shape.per_path
+        templates = self.templates()
+        child = None if childless or not templates else templates[0].name
+        vips = self._hints(connection) if childless else ()
+        return How(self.name, vips, child)
+
+    def _hints(self, connection: Connection) -> tuple[IPAddress, ...]:
+        """One inner address per tunnel: those of before, else distinct hints for new ones."""
+        count = tunnels(self.config, len(self.paths.all()))
+        before = [a for slot in self._slots for a in slot]
+        versions = {4: IPv4Address, 6: IPv6Address}
+        asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
+        asked = asked or (IPv4Address(0),)
+        hints: list[IPAddress] = []
+        for version in dict.fromkeys(a.version for a in asked):
+            known = [a for a in (*before, *asked) if a.version == version and int(a)]
+            fresh: list[IPAddress] = [versions[version](i + 1) for i in range(count)]
+            hints.extend([*dict.fromkeys(known), *fresh][:count])
+        return tuple(hints) if count > 1 or before else ()
+
+    # --- how things ended ----------------------------------------------------
+
+    def taken(self, request: Request, event: e.ActionTaken) -> None:
+        if request.key[0] == "auth":
+            self.authentication.taken(event.ike_id)
+
+    def done(self, turn: Turn, request: Request, event: e.ActionDone) -> None:
+        turn.book.forgive(request.key)
+        match request.key:
+            case ("auth", _):
+                self.authentication.done(self.paths, turn.now)
+            case ("clone", _):
+                self.growth.done(turn, event.ike_id)
+            case ("move", _, int(ike_id)):
+                self.moves.moved(turn, self.paths, ike_id)
+            case ("test", _, PathName() as path):
+                self.moves.tested(turn, self.paths, path, event.rtt_delay)
+            case ("pin", _, int(ike_id)):
+                self.pins.renewed(ike_id, turn.now)
+            case ("load", _, part):
+                self._loaded.add(part)
+                turn.ask(("read", self.name), ReadAll)
+            case ("initiate", *_):
+                # taken only: the SA shows itself by events, or it has failed in the end
+                turn.book.fail(request.key, turn.now, "no answer", delay=INITIATE_DELAY)
+            case ("child", _, int(ike_id), str(template)):
+                self._opened(turn, request, ike_id, template)
+            case _:
+                pass
+
+    def _opened(self, turn: Turn, request: Request, ike_id: int, template: str) -> None:
+        """Never a second one because the first is not seen yet."""
+        sa = (turn.world.sas or {}).get(ike_id)
+        if sa is not None and not any(template_of(c) == template for c in sa.children):
+            turn.book.fail(request.key, turn.now, "not seen", delay=UNSEEN_DELAY)
+            turn.ask(("look", self.name, ike_id), partial(ReadSa, ike_id=ike_id))
+
+    def failed(self, turn: Turn, request: Request, reason: str, text: str) -> None:
+        match request.key:
+            case ("auth", _):
+                self.authentication.failed(turn, self.paths, reason, text)
+            case ("clone", _):
+                self.growth.failed(turn, reason, text)
+            case ("move", _, int(ike_id)):
+                self.moves.not_moved(turn, self.paths, ike_id, reason, text)
+            case ("test", _, PathName() as path):
+                self.moves.not_tested(turn, self.paths, path, reason, text)
+            case _:
+                turn.book.fail(request.key, turn.now, reason, text)
+
+    def rekeyed(self, old_id: int, new_id: int) -> None:
+        """An IKE_SA lives on under another number."""
+        self._homes.rename(old_id, new_id)
+        self.moves.rename(old_id, new_id)
+        self.children.rename(old_id, new_id)
+        self.pins.forget(old_id)
+
+    def charon_gone(self, now: float) -> None:
+        self._loaded.clear()
+        self.tunnels = ()
+        self.authentication.reset()
+        self.moves.reset()
+        self.pins.forget_all()
+        self.closing.reset()
+        self.paths.void_tests(now)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three questions: what follows from this fact, when to look again, how does it stand.
+
+Nothing else touches the planner's state. It reads no clock and does no IO: `now` is monotonic
+seconds and comes with every fact.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from vici_mif.core import dataplane, report
+from vici_mif.core import events as e
+from vici_mif.core.actions import Action, Guard, ReadAll, Steer, StoreOrders
+from vici_mif.core.config import Config
+from vici_mif.core.dataplane import Numbers
+from vici_mif.core.model import GuardWish, Steering
+from vici_mif.core.peer import Peer
+from vici_mif.core.requests import Book, Request
+from vici_mif.core.status import Status
+from vici_mif.core.turn import Turn
+from vici_mif.core.world import World
+
+STOP_DELAY = 5.0
+"""Seconds for the last actions after Stopping."""
+
+
+class Planner:
+    """Facts in, actions out."""
+
+    def __init__(self, config: Config, base: str = "") -> None:
+        """`base`: the directory of the configuration, for files named relative to it."""
+        self.config = config
+        self.world = World()
+        self._book = Book()
+        numbers = Numbers(config.daemon.tables, config.daemon.rules)
+        self.peers = {
+            name: Peer(name, wish, numbers, base) for name, wish in config.connections.items()
+        }
+        self._steering: Steering | None = None
+        self._guard: GuardWish | None = None
+        self._guarded = False
+        self._said: dict[str, str] = {}
+        self._now = 0.0
+        self._wakes: list[float] = []
+        self._stop_at: float | None = None
+
+    # --- the three questions -------------------------------------------------
+
+    def handle(self, event: e.Event, now: float) -> list[Action]:
+        """What follows from a fact, in the order in which it must be begun."""
+        self._now = now
+        turn = Turn(self.world, self._book, now)
+        self._take_in(turn, event)
+        for tag in self._book.expired(now):
+            self._failed(turn, e.ActionFailed(tag, "timeout", "no end was told in time"))
+        self._step(turn)
+        self._wakes = turn.wakes
+        return turn.actions
+
+    def next_deadline(self) -> float | None:
+        """When Ticked is due at the latest."""
+        wakes = [at for at in self._wakes if at > self._now]
+        book = self._book.next_deadline(self._now)
+        return min([*wakes, *([book] if book is not None else [])], default=None)
+
+    def status(self, now: float, utc: datetime, config: str = "", since: str = "") -> Status:
+        """How it stands; `config` and `since` are the shell's and come back in it."""
+        return report.status(self, now, utc, config, since)
+
+    @property
+    def stopped(self) -> bool:
+        """After Stopping: nothing is left to do, or it takes too long."""
+        if self._stop_at is None:
+            return False
+        return self._now >= self._stop_at or not self._unfinished()
+
+    # --- taking in -----------------------------------------------------------
+
+    def _take_in(self, turn: Turn, event: e.Event) -> None:
+        self.world.learn(event, turn.now)
+        match event:
+            case e.CharonConnected() | e.CharonGone():
+                self._charon_changed(turn)
+            case e.SaRekeyed(old_id, new):
+                self._book.rename(old_id, new.unique_id)
+                for peer in self.peers.values():
+                    peer.rekeyed(old_id, new.unique_id)
+            case e.SaClosed(sa) if sa.name in self.peers:
+                self.peers[sa.name].closing.closed(sa, turn.now, event.given)
+            case e.OrderGiven() | e.OrderCleared():
+                self._orders_changed(turn)
+            case e.Woke():
+                turn.ask(("read", ""), ReadAll)
+            case e.Stopping():
+                self._stop_at = self._stop_at or turn.now + STOP_DELAY
+            case _:
+                self._take_end(turn, event)
+
+    def _take_end(self, turn: Turn, event: e.Event) -> None:
+        match event:
+            case e.ActionTaken():
+                request = self._book.request(event.tag)
+                if request is not None and (peer := self._peer(request)):
+                    peer.taken(request, event)
+            case e.ActionDone():
+                self._done(turn, event)
+            case e.ActionFailed():
+                self._failed(turn, event)
+            case _:
+                pass
+
+    def _charon_changed(self, turn: Turn) -> None:
+        self._book.drop_charon()
+        for peer in self.peers.values():
+            peer.charon_gone(turn.now)
+
+    def _orders_changed(self, turn: Turn) -> None:
+        """A newer list replaces one that is still being written."""
+        orders = self.world.orders
+        self._book.drop(("orders", ""))
+        turn.ask(("orders", ""), lambda tag: StoreOrders(tag, orders))
+        for peer in self.peers:
+            self._book.forgive(("auth", peer))
+
+    def _peer(self, request: Request) -> Peer | None:
+        return self.peers.get(str(request.key[1]))
+
+    def _done(self, turn: Turn, event: e.ActionDone) -> None:
+        request = self._book.end(event.tag)
+        if request is None:
+            return
+        match request.action:
+            case Steer(_, wish):
+                self._steering = wish
+                self._book.forgive(request.key)
+            case Guard(_, wish):
+                self._guard, self._guarded = wish, True
+                self._book.forgive(request.key)
+            case _ if peer := self._peer(request):
+                peer.done(turn, request, event)
+            case _:
+                self._book.forgive(request.key)
+
+    def _failed(self, turn: Turn, event: e.ActionFailed) -> None:
+        request = self._book.end(event.tag)
+        if request is None:
+            return
+        if not self._book.failures(request.key):
+            kind = type(request.action).__name__
+            turn.say(f"{kind} failed: {event.text or event.reason}", "warning")
+        peer = self._peer(request)
+        if peer is not None:
+            peer.failed(turn, request, event.reason, event.text)
+        else:
+            self._book.fail(request.key, turn.now, event.reason, event.text)
+
+    # --- one step --------------------------------------------------------------
+
+    def _step(self, turn: Turn) -> None:
+        if self._stop_at is not None:
+            turn.wake(self._stop_at)
+        if not self.world.known:
+            self._tell(turn)
+            return
+        for peer in self.peers.values():
+            peer.stopping = self._stop_at is not None
+            peer.observe(turn)
+        self._ground(turn)
+        for peer in self.peers.values():
+            peer.act(turn, self._steady)
+        self._tell(turn)
+
+    def _ground(self, turn: Turn) -> None:
+        """The kernel first: rules for a link before anything leaves by it.
+
+        Also an empty wish is said once: a killed predecessor may have left something.
+        """
+        wish = dataplane.join([peer.steering(turn) for peer in self.peers.values()])
+        if wish != self._steering:
+            turn.ask(("steer", ""), lambda tag: Steer(tag, wish))
+        guard = next((g for p in self.peers.values() if (g := p.guard(turn))), None)
+        if guard != self._guard or not self._guarded:
+            turn.ask(("guard", ""), lambda tag: Guard(tag, guard))
+
+    @property
+    def _steady(self) -> bool:
+        """Nothing of the kernel is under way. A failed attempt holds nobody up."""
+        return not self._book.about("steer") and not self._book.about("guard")
+
+    def _unfinished(self) -> bool:
+        """Something that stopping has to wait for."""
+        kinds = ("unpin", "terminate", "steer", "guard", "orders")
+        if any(self._book.about(kind) for kind in kinds):
+            return True
+        closing = [p for p in self.peers.values() if p.config.on_stop == "close"]
+        alive = any(self.world.named(p.name) for p in closing)
+        return alive or bool(closing and self._steering not in (None, Steering()))
+
+    def _tell(self, turn: Turn) -> None:
+        """Say each change of state once, in the words of `status`."""
+        if not self.world.known and not self.world.charon_why:
+            return
+        for name, peer in self.peers.items():
+            state, why = report.standing(peer, self.world, self._book)
+            said = f"{name}: {state}" + (f": {why}" if why else "")
+            if self._said.get(name) != said:
+                self._said[name] = said
+                turn.say(said, "info" if state == "up" else "warning")
+
+    @property
+    def book(self) -> Book:
+        """For the report only."""
+        return self._book

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How it stands, in words and as the status model."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from vici_mif import __version__
+from vici_mif.core import status as s
+from vici_mif.core.family import Tunnel
+from vici_mif.core.path import PathState
+from vici_mif.core.peer import Peer
+from vici_mif.core.ranking import Path
+from vici_mif.core.requests import Book
+from vici_mif.core.world import World
+
+if TYPE_CHECKING:
+    from vici_mif.core.planner import Planner
+
+Standing = tuple[s.PeerState, str]
+
+
+def standing(peer: Peer, world: World, book: Book) -> Standing:
+    """The peer's state and the one sentence that explains it."""
+    waiting = _waiting(peer, world, book)
+    if waiting is not None:
+        return waiting
+    if not world.patched:
+        return _stock(peer, world)
+    if peer.shape.refused and not peer.works:
+        return "down", peer.shape.why
+    if not peer.works:
+        return "down", _why_down(peer, book)
+    return _working(peer, book)
+
+
+def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
+    if world.charon is None:
+        return "down", f"no charon: {world.charon_why or 'not connected yet'}"
+    order = world.is_down(peer.name)
+    if order is not None:
+        return "down", f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
+    if peer.connection is None:
+        return "waiting", _why_no_connection(peer, book)
+    missing = [c for c in peer.config.children if c not in {t.name for t in peer.templates()}]
+    if missing or not peer.templates():
+        named = ", ".join(missing) or "any"
+        return "waiting", f"the connection {peer.name} in charon has no child {named}"
+    if not peer.paths.all():
+        return "waiting", _why_no_path(peer)
+    return None
+
+
+def _why_no_connection(peer: Peer, book: Book) -> str:
+    failed = [f for key in _load_keys(peer) if (f := book.failure(key))]
+    if failed:
+        return f"charon did not take the connection: {failed[0].text or failed[0].reason}"
+    return f"charon has no connection {peer.name}: load it with `swanctl --load-all`"
+
+
+def _load_keys(peer: Peer) -> list[tuple[object, ...]]:
+    count = len(peer.config.connection.secrets) if peer.config.connection else 0
+    return [("load", peer.name, i) for i in (*range(count), "connection")]
+
+
+def _why_no_path(peer: Peer) -> str:
+    assert peer.connection is not None
+    wanted = peer.remote_addrs(peer.connection)
+    if not wanted or wanted[0].startswith("%"):
+        return f"no address of the peer is known: set `remotes` of {peer.name}"
+    return f"no link of {peer.name} is there, or {wanted[0]} is not resolved yet"
+
+
+def _stock(peer: Peer, world: World) -> Standing:
+    if peer.shape.refused:
+        return "down", peer.shape.why
+    sas = [sa for sa in world.named(peer.name) if sa.established]
+    if any(child.works for sa in sas for child in sa.children):
+        return "up", peer.shape.why
+    return "down", peer.shape.why
+
+
+def _why_down(peer: Peer, book: Book) -> str:
+    if not peer.tunnels:
+        return peer.authentication.why or "authenticating"
+    failed = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
+    return failed[0] if failed else "opening the first tunnel"
+
+
+def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
+    keys = [("child", peer.name, tunnel.ike_id, t.name) for t in peer.templates()]
+    found = [(key[3], book.failure(key)) for key in keys]
+    return [f"child {name}: {f.text or f.reason}" for name, f in found if f is not None]
+
+
+def _working(peer: Peer, book: Book) -> Standing:
+    """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
+    carriers = [t for t in peer.tunnels if t.carries]
+    for tunnel in carriers:
+        if tunnel.home is not None and tunnel.current != tunnel.home:
+            where = tunnel.current or "an address that is gone"
+            return "degraded", f"the tunnel of {tunnel.home} is on {where}"
+    missing = _missing(peer, len(carriers) if peer.shape.per_path else len(peer.tunnels))
+    if missing > 0:
+        refused = book.failure(("clone", peer.name))
+        said = (refused.text or refused.reason) if refused else peer.shape.why
+        state: s.PeerState = "up" if refused and refused.reason == "limit" else "degraded"
+        return state, f"{missing} more to come" + (f": {said}" if said else "")
+    failures = [f for t in carriers for f in _child_failures(peer, t, book)]
+    if failures:
+        return "degraded", failures[0]
+    return "up", peer.shape.why
+
+
+def _missing(peer: Peer, built: int) -> int:
+    wanted = {p.name for p in peer.paths.all()}
+    return min(peer.shape.limit, len(wanted)) - built
+
+
+# --- the model -----------------------------------------------------------------
+
+
+def status(planner: Planner, now: float, utc: datetime, config: str, since: str) -> s.Status:
+    """Everything."""
+    world, clock = planner.world, s.Clock(now, utc)
+    return s.Status(
+        daemon=s.DaemonStatus(
+            version=__version__,
+            charon=world.charon.version if world.charon else None,
+            patched=world.patched,
+            config=config,
+            since=since or clock.rfc3339(now),
+            why="" if world.charon else world.charon_why,
+        ),
+        peers=tuple(_peer(p, world, planner.book, clock) for p in planner.peers.values()),
+        orders=tuple(
+            s.OrderStatus(id=o.id, kind=o.kind.value, peer=o.peer, given=o.given, by=o.by)
+            for o in world.orders
+        ),
+    )
+
+
+def _peer(peer: Peer, world: World, book: Book, clock: s.Clock) -> s.PeerStatus:
+    state, why = standing(peer, world, book)
+    return s.PeerStatus(
+        name=peer.name,
+        state=state,
+        mode=peer.shape.word if world.charon is not None else None,
+        why=why,
+        authentications=peer.authentication.count,
+        clones=peer.growth.count,
+        family=peer.tunnels[0].sa.family if peer.tunnels else None,
+        tunnels=tuple(_tunnel(peer, tunnel, clock) for tunnel in peer.tunnels),
+        paths=tuple(_path(peer, path, clock) for path in peer.paths.all()),
+    )
+
+
+def _tunnel(peer: Peer, tunnel: Tunnel, clock: s.Clock) -> s.TunnelStatus:
+    sa = tunnel.sa
+    inner = [ts for child in sa.children for ts in child.local_ts]
+    life = peer.paths.life(tunnel.current) if tunnel.current else None
+    return s.TunnelStatus(
+        name=str(tunnel.home or f"ike-{tunnel.ike_id}"),
+        ike_id=tunnel.ike_id,
+        home=str(tunnel.home) if tunnel.home else None,
+        current=str(tunnel.current) if tunnel.current else None,
+        local=str(sa.local),
+        remote=str(sa.remote),
+        inner=tuple(dict.fromkeys(inner)) if peer.shape.per_path else (),
+        children=tuple(_child(tunnel, i) for i in range(len(sa.children))),
+        since=clock.rfc3339(life.since_at if life else clock.now),
+        pinned_s=sa.pinned_delay,
+    )
+
+
+def _child(tunnel: Tunnel, index: int) -> s.ChildStatus:
+    child = tunnel.sa.children[index]
+    return s.ChildStatus(
+        name=child.name,
+        state=child.state,
+        spi_in=child.spi_in,
+        spi_out=child.spi_out,
+        local_ts=child.local_ts,
+        remote_ts=child.remote_ts,
+        tx_bytes=child.bytes_out,
+        rx_bytes=child.bytes_in,
+    )
+
+
+def _path(peer: Peer, path: Path, clock: s.Clock) -> s.PathStatus:
+    life = peer.paths.life(path.name)
+    here = [c for t in peer.tunnels if t.current == path.name for c in t.sa.children]
+    return s.PathStatus(
+        name=str(path.name),
+        link=path.name.link,
+        local=str(path.pair.local) if path.pair else None,
+        remote=str(path.remote),
+        state=life.state.value,
+        probe="passive" if life.state is PathState.ACTIVE else "ike",
+        rtt_s=peer.paths.rtt_delay(path.name),
+        tx_bytes=sum(c.bytes_out for c in here),
+        rx_bytes=sum(c.bytes_in for c in here),
+        since=clock.rfc3339(life.since_at),
+        why=life.why,
+    )

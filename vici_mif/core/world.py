@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of the outside right now. It only learns; it decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from vici_mif.core import events as e
+from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
+
+LIBIPSEC = "kernel-libipsec"
+
+
+@dataclass(slots=True)
+class World:
+    """The last word about everything, newest fact wins."""
+
+    charon: e.CharonConnected | None = None
+    charon_why: str = ""
+    connections: dict[str, Connection] | None = None
+    """None until charon was asked."""
+    connections_at: float = 0.0
+    sas: dict[int, Sa] | None = None
+    """By unique id; None until charon was asked."""
+    links: tuple[Link, ...] | None = None
+    names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+    orders: tuple[Order, ...] = ()
+
+    @property
+    def patched(self) -> bool:
+        return self.charon is not None and self.charon.patched
+
+    @property
+    def kernel_esp(self) -> bool:
+        return self.charon is None or LIBIPSEC not in self.charon.plugins
+
+    @property
+    def known(self) -> bool:
+        """Charon and the links were both looked at."""
+        return None not in (self.charon, self.connections, self.sas, self.links)
+
+    def named(self, connection: str) -> tuple[Sa, ...]:
+        """All IKE_SAs of a connection, oldest first."""
+        found = [sa for sa in (self.sas or {}).values() if sa.name == connection]
+        return tuple(sorted(found, key=lambda sa: sa.unique_id))
+
+    def is_down(self, peer: str) -> Order | None:
+        """The order that keeps this peer down."""
+        wanted = (o for o in self.orders if o.kind is OrderKind.DOWN and o.peer in {"", peer})
+        return next(wanted, None)
+
+    def learn(self, event: e.Event, now: float) -> None:
+        match event:
+            case e.CharonConnected():
+                self._forget_charon("")
+                self.charon = event
+            case e.CharonGone(why):
+                self._forget_charon(why)
+            case e.ConnectionsSeen(connections):
+                self.connections = {c.name: c for c in connections}
+                self.connections_at = now
+            case e.LinksSeen(links):
+                self.links = links
+            case e.NameResolved(name, addresses):
+                self.names[name] = addresses
+            case e.OrdersRead(orders):
+                self.orders = orders
+            case e.OrderGiven() | e.OrderCleared():
+                self._order(event)
+            case _:
+                self._learn_sa(event)
+
+    def _learn_sa(self, event: e.Event) -> None:
+        match event:
+            case e.SasSeen(sas):
+                self.sas = {sa.unique_id: sa for sa in sas}
+            case e.SaSeen(sa):
+                self._known_sas()[sa.unique_id] = sa
+            case e.SaClosed(sa):
+                # the event shows the state in which it went; what matters is that it goes
+                self._known_sas()[sa.unique_id] = replace(sa, state="DELETING")
+            case e.SaGone(unique_id):
+                self._known_sas().pop(unique_id, None)
+            case e.SaRekeyed(old_id, new):
+                self._known_sas().pop(old_id, None)
+                self._known_sas()[new.unique_id] = new
+            case _:
+                pass
+
+    def _known_sas(self) -> dict[int, Sa]:
+        """An event may overtake the first snapshot; the snapshot then has the same SA."""
+        return self.sas if self.sas is not None else {}
+
+    def _forget_charon(self, why: str) -> None:
+        self.charon, self.charon_why = None, why
+        self.connections, self.sas = None, None
+
+    def _order(self, event: e.OrderGiven | e.OrderCleared) -> None:
+        if isinstance(event, e.OrderGiven):
+            same = [o for o in self.orders if (o.kind, o.peer) == (event.kind, event.peer)]
+            if not same:
+                self.add_order(event.kind, event.peer, event.given, "operator")
+            return
+        self.orders = tuple(o for o in self.orders if not _cleared(o, event))
+
+    def add_order(self, kind: OrderKind, peer: str, given: str, by: str) -> None:
+        number = max((o.id for o in self.orders), default=0) + 1
+        self.orders = (*self.orders, Order(number, kind, peer, given, by))
+
+
+def _cleared(order: Order, event: e.OrderCleared) -> bool:
+    if event.id is not None:
+        return order.id == event.id
+    return event.kind in {None, order.kind} and event.peer in {"", order.peer}
