@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vici_mif.core import events
 from vici_mif.core.config import Config
 from vici_mif.core.model import Link, OrderKind
 from vici_mif.core.planner import Planner
-from vici_mif.edges import control, links, orders
+from vici_mif.edges import links, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.control import Answer, ControlServer, Question, refusal
 from vici_mif.edges.guard import Guard, GuardError
@@ -53,7 +52,8 @@ class Daemon:
         self._settings = settings
         self._log = log
         self._queue: asyncio.Queue[events.Event] = asyncio.Queue()
-        self._planner = Planner(settings.config)
+        base = str(Path(settings.config_path).resolve().parent)
+        self._planner = Planner(settings.config, base)
         self._charon = Charon(settings.vici, self._emit)
         self._steerer = Steerer(Range(own.tables, own.rules))
         self._guard = Guard()
@@ -91,6 +91,8 @@ class Daemon:
             await server.close()
 
     def _emit(self, event: events.Event) -> None:
+        if isinstance(event, events.SaClosed):
+            event = replace(event, given=clock.stamp())
         self._queue.put_nowait(event)
 
     async def _links(self, found: tuple[Link, ...]) -> None:
@@ -184,10 +186,7 @@ class Daemon:
         return self._order(events.OrderCleared(id=number))
 
     def _status(self, peer: str) -> Answer:
-        status: Any = self._planner.status(clock.monotonic())
-        return {"ok": True, "status": status, "peer": peer}
-
-
-def hold_namespace() -> object | None:
-    """See edges.control: one controller per network namespace."""
-    return control.hold_namespace()
+        status = self._planner.status(
+            clock.monotonic(), clock.utc(), self._settings.config_path, self._since
+        )
+        return {"ok": True, "status": status.model_dump(mode="json", by_alias=True), "peer": peer}

@@ -8,12 +8,13 @@ import asyncio
 import os
 import sys
 
+from vici_mif.core.events import CharonGone
 from vici_mif.edges import steering
 from vici_mif.edges.control import ControlError, hold_namespace
 from vici_mif.edges.orders import OrdersError
-from vici_mif.shell import places
+from vici_mif.shell import dropin, dry, places
 from vici_mif.shell.daemon import Daemon, Settings
-from vici_mif.shell.exits import CONFIG, FAILED, NOT_PERMITTED, OK
+from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, OK
 from vici_mif.shell.log import Log
 
 
@@ -43,18 +44,28 @@ def run(args: argparse.Namespace) -> int:
 
 def check_arguments(sub: argparse.ArgumentParser) -> None:
     places.arguments(sub)
+    sub.add_argument("--plan", action="store_true", help="show what `run` would do now")
+    sub.add_argument("--dropin", action="store_true", help="print what swanctl's conf.d needs")
 
 
 def check(args: argparse.Namespace) -> int:
-    """Say what is wrong with the configuration, here on this machine."""
+    """Say what is wrong with the configuration, here on this machine. Changes nothing."""
     config = places.config(args)
+    path = str(args.config or places.CONFIG_PATH)
     own = steering.Range(config.daemon.tables, config.daemon.rules)
-    taken = asyncio.run(steering.foreign(own))
-    for sentence in taken:
-        print(sentence, file=sys.stderr)
-    if taken:
+    if taken := asyncio.run(steering.foreign(own)):
+        print("\n".join(taken), file=sys.stderr)
         return CONFIG
-    print(f"{args.config or places.CONFIG_PATH}: good")
+    if not args.plan and not args.dropin:
+        print(f"{path}: good")
+        return OK
+    facts = asyncio.run(dry.look(places.places(args, config).vici))
+    if gone := next((f.why for f in facts if isinstance(f, CharonGone)), None):
+        return _complain(f"charon cannot be asked: {gone}", NO_CONTROLLER)
+    if args.dropin:
+        print(dropin.dropin(config, dry.connections(facts)))
+    if args.plan:
+        print("\n".join(dry.plan(config, path, facts)))
     return OK
 
 
