@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.real.conftest import MakeLab
 from vici_mif.lab import demo
 from vici_mif.lab.controller import Controller
-from vici_mif.lab.trial import Findings, Script, Trial, start_captures
+from vici_mif.lab.trial import Findings, Home, Script, Trial, start_captures
 
 HOLD_DOWN = 2.0
 
@@ -43,3 +45,21 @@ def test_the_demo_is_proved(make_lab: MakeLab, outage: str, outer: int) -> None:
     }
     assert "HDR(root), SK { N(CLONE_IKE_SA), SA, Ni, KEi }  -->" in findings.setup_ladder()
     assert "N(UPDATE_SA_ADDRESSES)" in findings.outage_ladder()
+
+
+def test_the_judge_says_no_to_a_stock_charon(make_lab: MakeLab, stock_charon: Path) -> None:
+    """It roams by itself, authenticates once and leaks nothing; it does not come home."""
+    lab = make_lab(
+        client_charon=stock_charon, gateway_charon=stock_charon, uplinks=2, keys=True, max_clones=0
+    )
+    start_captures(lab)
+    lab.charons["client"].swanctl("--initiate", "--child", "net")
+    script = Script("eth0", steady=2, away=2, hold_down=0.5, after=2)
+    homes = {"eth0": Home("eth0", ("10.222.0.1",))}
+    said: list[str] = []
+    findings = Trial(lab, homes, script, said.append).play()
+    refused = [claim.name for claim in findings.claims if not claim.holds]
+
+    assert "eth0 is home again" in refused
+    assert {name for name in refused if "all uplinks there" in name} == set()
+    assert {"one authentication", "nothing in clear"}.isdisjoint(refused)
