@@ -40,10 +40,11 @@ async def watch(report: Report) -> None:
 
 
 async def read() -> tuple[Link, ...]:
-    """All links as they are."""
-    async with AsyncIPRoute() as socket:
-        messages = [message async for message in await socket.get_links()]
-        addresses = [message async for message in await socket.get_addr()]
+    """All links as they are. Raises KernelError."""
+    with netlink.asking("reading links"):
+        async with AsyncIPRoute() as socket:
+            messages = [message async for message in await socket.get_links()]
+            addresses = [message async for message in await socket.get_addr()]
     found = [_link(message, addresses) for message in messages if _is_link(message)]
     return tuple(sorted(found, key=lambda link: link.index))
 

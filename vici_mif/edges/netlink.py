@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from typing import Any
 
@@ -41,6 +41,15 @@ class KernelError(Exception):
 def refused(what: str, error: NetlinkError) -> KernelError:
     """The kernel's error with what we wanted of it."""
     return KernelError(f"{what}: {errno.errorcode.get(error.code, error.code)}", error.code)
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Errors of the kernel as ours."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise refused(what, error) from error
 
 
 async def hints(groups: int) -> AsyncGenerator[None, None]:

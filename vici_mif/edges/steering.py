@@ -138,8 +138,9 @@ async def foreign(own: Range) -> list[str]:
 
 @asynccontextmanager
 async def _socket() -> AsyncIterator[Any]:
-    async with AsyncIPRoute() as socket:
-        yield socket
+    with netlink.asking("reading the kernel's routing"):
+        async with AsyncIPRoute() as socket:
+            yield socket
 
 
 async def _look(socket: Any, own: Range) -> _Kernel:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vici_mif.core import events
 from vici_mif.core.config import Config
@@ -21,6 +22,7 @@ from vici_mif.edges import links, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.control import Answer, ControlServer, Question, refusal
 from vici_mif.edges.guard import Guard, GuardError
+from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import clock
 from vici_mif.shell.executor import Executor
@@ -63,6 +65,7 @@ class Daemon:
         self._since = clock.stamp()
         self._sleep = clock.Sleep()
         self._stop_at: float | None = None
+        self._mistake: BaseException | None = None
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
@@ -74,10 +77,10 @@ class Daemon:
         self._catch_signals()
         self._emit(events.OrdersRead(orders.read(self._settings.state_dir)))
         edges = [
-            asyncio.create_task(self._charon.run()),
-            asyncio.create_task(self._forever(lambda: links.watch(self._links))),
-            asyncio.create_task(self._forever(self._steerer.watch)),
-            asyncio.create_task(self._forever(self._guard.watch)),
+            self._edge(self._charon.run()),
+            self._edge(self._forever(lambda: links.watch(self._links))),
+            self._edge(self._forever(self._steerer.watch)),
+            self._edge(self._forever(self._guard.watch)),
         ]
         notify("READY=1")
         try:
@@ -98,13 +101,24 @@ class Daemon:
     async def _links(self, found: tuple[Link, ...]) -> None:
         self._emit(events.LinksSeen(found))
 
+    def _edge(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._edge_ended)
+        return task
+
+    def _edge_ended(self, task: asyncio.Task[None]) -> None:
+        """An edge runs for ever: another end than ours is a mistake of ours."""
+        if not task.cancelled():
+            self._mistake = task.exception()
+            self._emit(events.Stopping())
+
     async def _forever(self, watch: Callable[[], Awaitable[None]]) -> None:
         """A watcher that the world ended is begun again."""
         said = ""
         while True:
             try:
                 await watch()
-            except (OSError, GuardError) as error:
+            except (OSError, GuardError, KernelError) as error:
                 if str(error) != said:
                     self._log.say(str(error), "warning")
                 said = str(error)
@@ -123,8 +137,8 @@ class Daemon:
             if (slept := self._sleep.noticed()) is not None:
                 self._feed(events.Woke(slept))
             self._feed(event)
-        if self._executor.failure:
-            raise self._executor.failure
+        if mistake := self._mistake or self._executor.failure:
+            raise mistake
 
     async def _next(self) -> events.Event:
         """The next fact, or that the deadline has come."""
@@ -148,7 +162,7 @@ class Daemon:
         self._executor.begin(self._planner.handle(event, clock.monotonic()))
 
     def _is_over(self) -> bool:
-        if self._executor.failure:
+        if self._mistake or self._executor.failure:
             return True
         if self._stop_at is None:
             return False
