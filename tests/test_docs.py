@@ -12,7 +12,9 @@ import pytest
 from vici_mif.core import config, path
 
 ROOT = Path(__file__).parent.parent
-DOCS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("strongswan-patches/**/*.md")])
+DOCS = sorted(
+    [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("strongswan-patches/**/*.md")]
+)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 NAMED_TEST = re.compile(r"`(?:([a-z_]+):([a-z0-9_]+)|(tests/[\w/.]+\.py)(?:::(\w+))?)`")
 
@@ -26,7 +28,9 @@ def _keys(schema: dict[str, Any], name: str) -> list[str]:
 def test_every_key_of_the_configuration_is_explained(model: str) -> None:
     """A key that the parser knows stands in docs/configuration.md."""
     text = (ROOT / "docs/configuration.md").read_text()
-    missing = [k for k in _keys(config.schema(), model) if f"`{k}" not in text and f".{k}" not in text]
+    missing = [
+        k for k in _keys(config.schema(), model) if f"`{k}" not in text and f".{k}" not in text
+    ]
 
     assert missing == []
 
