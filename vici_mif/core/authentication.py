@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vici_mif.core.actions import CreateIke, ReadSa, Terminate
+from vici_mif.core.actions import CreateIke, ReadSa
+from vici_mif.core.closing import Closing
 from vici_mif.core.model import IPAddress, Pair, PathName
 from vici_mif.core.path import PathFact
 from vici_mif.core.paths import Paths
@@ -57,7 +58,8 @@ class Trial:
 class Authentication:
     """Pair trials of one peer."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, closing: Closing) -> None:
+        self._closing = closing
         self._key = ("auth", peer)
         self._look = ("look", peer)
         self._trial: Trial | None = None
@@ -137,10 +139,7 @@ class Authentication:
         self.why = f"{trial.path}: the peer did not answer"
         turn.book.drop(self._key)
         if trial.ike_id is not None:
-            ike_id = trial.ike_id
-            turn.ask(
-                ("terminate", self._key[1], ike_id), lambda tag: Terminate(tag, ike_id, force=True)
-            )
+            self._closing.terminate_one(turn, trial.ike_id, force=True)
         self._end(paths, PathFact.TEST_FAILED, turn.now, "no answer to IKE_SA_INIT")
 
     def _end(self, paths: Paths, fact: PathFact, now: float, why: str = "") -> None:

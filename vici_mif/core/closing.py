@@ -47,10 +47,13 @@ class Closing:
         for ike_id in [sa.unique_id for sa in sas]:
             first = ike_id not in self._asked_at
             if first or turn.now >= self._asked_at[ike_id] + FORCE_DELAY:
-                self._asked_at[ike_id] = turn.now
-                make = partial(Terminate, ike_id=ike_id, force=not first)
-                turn.ask(("terminate", self.peer, ike_id), make)
+                self.terminate_one(turn, ike_id, force=not first)
             turn.wake(self._asked_at[ike_id] + FORCE_DELAY)
+
+    def terminate_one(self, turn: Turn, ike_id: int, *, force: bool) -> None:
+        self._asked_at[ike_id] = turn.now
+        make = partial(Terminate, ike_id=ike_id, force=force)
+        turn.ask(("terminate", self.peer, ike_id), make)
 
     def closed(self, sa: Sa, now: float, given: str = "") -> None:
         """An SA went down."""

@@ -82,7 +82,9 @@ class LinkMatch(Frozen):
 class Remotes(Frozen):
     """The peer's addresses."""
 
-    use: Annotated[tuple[str, ...], BeforeValidator(_one_text)] = Field(
+    use: Annotated[
+        tuple[str, ...], BeforeValidator(_one_text, json_schema_input_type=str | list[str])
+    ] = Field(
         min_length=1,
         description="An address or a name of the peer, instead of the connection's remote_addrs.",
     )
@@ -101,11 +103,7 @@ class ConnectionConfig(Frozen):
     """One peer: a connection that charon has, or an inline one, and our links."""
 
     links: tuple[
-        Annotated[
-            LinkMatch,
-            BeforeValidator(_link),
-            WithJsonSchema({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/LinkMatch"}]}),
-        ],
+        Annotated[LinkMatch, BeforeValidator(_link, json_schema_input_type=str | LinkMatch)],
         ...,
     ] = Field(min_length=1, description="Local interfaces, best first; patterns are allowed.")
     connection: InlineConnection | None = Field(

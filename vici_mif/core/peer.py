@@ -74,10 +74,10 @@ class Peer:
         self.paths = Paths()
         self.pins = Pins(name)
         self.moves = Moves(name, self.pins)
-        self.authentication = Authentication(name)
+        self.closing = Closing(name)
+        self.authentication = Authentication(name, self.closing)
         self.growth = Growth(name)
         self.children = Children(name, numbers)
-        self.closing = Closing(name)
         self._homes = Homes()
         self._loaded: set[object] = set()
         self._resolved_at: dict[str, float] = {}
@@ -301,12 +301,13 @@ class Peer:
         """One inner address per tunnel: those of before, else distinct hints for new ones."""
         count = tunnels(self.config, len(self.paths.all()))
         before = [a for slot in self._slots for a in slot]
-        versions = {4: IPv4Address, 6: IPv6Address}
+        versions: dict[int, type[IPv4Address | IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
         asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
         asked = asked or (IPv4Address(0),)
+        candidates: tuple[IPAddress, ...] = (*before, *asked)
         hints: list[IPAddress] = []
         for version in dict.fromkeys(a.version for a in asked):
-            known = [a for a in (*before, *asked) if a.version == version and int(a)]
+            known = [a for a in candidates if a.version == version and int(a)]
             fresh: list[IPAddress] = [versions[version](i + 1) for i in range(count)]
             hints.extend([*dict.fromkeys(known), *fresh][:count])
         return tuple(hints) if count > 1 or before else ()

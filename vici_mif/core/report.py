@@ -83,9 +83,10 @@ def _stock(peer: Peer, world: World) -> Standing:
 
 def _why_down(peer: Peer, book: Book) -> str:
     if not peer.tunnels:
-        return peer.authentication.why or "authenticating"
-    failed = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
-    return failed[0] if failed else "opening the first tunnel"
+        failed = book.failure(("auth", peer.name))
+        return (failed and failed.text) or peer.authentication.why or "authenticating"
+    failures = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
+    return failures[0] if failures else "opening the first tunnel"
 
 
 def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
@@ -101,21 +102,17 @@ def _working(peer: Peer, book: Book) -> Standing:
         if tunnel.home is not None and tunnel.current != tunnel.home:
             where = tunnel.current or "an address that is gone"
             return "degraded", f"the tunnel of {tunnel.home} is on {where}"
-    missing = _missing(peer, len(carriers) if peer.shape.per_path else len(peer.tunnels))
-    if missing > 0:
+    built = len(carriers) if peer.shape.per_path else len(peer.tunnels)
+    wanted = min(peer.shape.limit, len(peer.paths.all()))
+    if built < wanted:
         refused = book.failure(("clone", peer.name))
-        said = (refused.text or refused.reason) if refused else peer.shape.why
+        said = f": {refused.text or refused.reason}" if refused else ""
         state: s.PeerState = "up" if refused and refused.reason == "limit" else "degraded"
-        return state, f"{missing} more to come" + (f": {said}" if said else "")
+        return state, f"{built} of {wanted} tunnels{said}"
     failures = [f for t in carriers for f in _child_failures(peer, t, book)]
     if failures:
         return "degraded", failures[0]
     return "up", peer.shape.why
-
-
-def _missing(peer: Peer, built: int) -> int:
-    wanted = {p.name for p in peer.paths.all()}
-    return min(peer.shape.limit, len(wanted)) - built
 
 
 # --- the model -----------------------------------------------------------------
