@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,12 +117,30 @@ def run(guest: Guest, cache: Cache | None = None, refresh: bool = False) -> int:
         (work / "control").mkdir()
         (work / "initrd").write_bytes(_initrd(guest, found))
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_terminable())
             shares = {"root": (Path("/"), "always"), "control": (work / "control", "none")}
             if guest.share:
                 shares["share"] = (guest.share.resolve(), "none")
             for tag, (source, cached) in shares.items():
                 stack.enter_context(_virtiofsd(work / f"{tag}.socket", source, cached))
             return _boot(guest, _qemu(guest, found, work, list(shares)), work)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends us as ^C does, so that qemu and virtiofsd are ended with us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # a signal handler can be set nowhere else
+        return
+
+    def leave(*_: object) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def require_tools() -> None:

@@ -23,7 +23,11 @@ class Failures:
         self.found: list[str] = []
 
     def outcomes(self, outcomes: list[Outcome], where: str = "") -> None:
-        """Show the result of some suites."""
+        """Show the result of some suites; in one line when there is nothing to say."""
+        if where and all(outcome.passed for outcome in outcomes):
+            cases = sum(outcome.cases for outcome in outcomes)
+            self.note(f"all {cases} cases of {len(outcomes)} programs passed", where, True)
+            return
         for outcome in outcomes:
             self.note(outcome.summary, where, outcome.passed)
 

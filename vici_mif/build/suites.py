@@ -46,11 +46,15 @@ class Outcome:
         return {name for name, _ in self.failures}
 
     @property
+    def cases(self) -> int:
+        """How many cases of the suites that passed as a whole."""
+        return sum(int(number) for number in CASES.findall(self.output))
+
+    @property
     def summary(self) -> str:
         """One line for the operator."""
         if self.passed:
-            cases = sum(int(number) for number in CASES.findall(self.output))
-            return f"{self.program}: all {cases} cases passed"
+            return f"{self.program}: all {self.cases} cases passed"
         named = [f"{name}: {message}" for name, message in dict(self.failures).items()]
         last = self.output.strip().splitlines()[-1:] or ["it printed nothing"]
         return "\n  ".join([f"{self.program}: FAILED", *(named or last)])
