@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,3 +212,20 @@ def test_dropin_with_nothing_to_do() -> None:
 def test_dropin_when_charon_does_not_tell() -> None:
     """A charon without the series hides the start action: better one line too many."""
     assert "start_action = none" in printed(template("net", None))
+
+
+def test_not_permitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user outside the group gets 77, not "no controller"."""
+    if os.geteuid():
+        pytest.skip("needs root, to become another user")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with controller(tmp_path, "up"):
+        os.seteuid(65534)
+        try:
+            code = main(["status", "--run-dir", str(tmp_path)])
+        finally:
+            os.seteuid(0)
+
+    assert code == 77
+    assert "may not ask" in capsys.readouterr().err

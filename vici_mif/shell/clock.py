@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 NOTICED_SLEEP = 1.0  # seconds the boot clock must run ahead of the monotonic one
@@ -23,18 +24,20 @@ def stamp() -> str:
     return utc().isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def ahead() -> float:
+    """Seconds the boot clock is ahead of the monotonic one: all that was ever slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
 class Sleep:
     """Notices that the machine slept: the boot clock goes on, the monotonic one does not."""
 
-    def __init__(self) -> None:
-        self._ahead = _ahead()
+    def __init__(self, ahead: Callable[[], float] = ahead) -> None:
+        self._ask = ahead
+        self._ahead = ahead()
 
     def noticed(self) -> float | None:
         """Seconds slept since the last call; None where it was no sleep."""
-        before, self._ahead = self._ahead, _ahead()
+        before, self._ahead = self._ahead, self._ask()
         slept = self._ahead - before
         return slept if slept >= NOTICED_SLEEP else None
-
-
-def _ahead() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
