@@ -140,7 +140,12 @@ class Authentication:
         turn.book.drop(self._key)
         if trial.ike_id is not None:
             self._closing.terminate_one(turn, trial.ike_id, force=True)
-        self._end(paths, PathFact.TEST_FAILED, turn.now, "no answer to IKE_SA_INIT")
+        self._path_failed(turn, paths, "no answer to IKE_SA_INIT")
+
+    def _path_failed(self, turn: Turn, paths: Paths, why: str) -> None:
+        """Others leave this path alone for a while, too."""
+        turn.book.fail(("test", self._key[1], self.trying), turn.now, "timeout", why)
+        self._end(paths, PathFact.TEST_FAILED, turn.now, why)
 
     def _end(self, paths: Paths, fact: PathFact, now: float, why: str = "") -> None:
         if self._trial is not None:
@@ -167,7 +172,7 @@ class Authentication:
             self._end(paths, PathFact.TEST_PASSED, turn.now)
             self._tried.clear()
         elif reason in PATH_REASONS:
-            self._end(paths, PathFact.TEST_FAILED, turn.now, text or reason)
+            self._path_failed(turn, paths, text or reason)
         else:
             self._end(paths, PathFact.TEST_VOID, turn.now)
             self._tried.clear()

@@ -25,6 +25,9 @@ FORCE_DELAY = 3.0
 GONE_DELAY = 1.0
 """Seconds between two looks at an IKE_SA that is closing: its end has no event of its own."""
 
+FIRST_GONE_DELAY = 0.1
+"""Seconds until the first of these looks: mostly it is gone by then."""
+
 EXPIRY_DELAY = 5.0
 """An SA this close to its end was closed by charon and not by the operator."""
 
@@ -90,7 +93,8 @@ class Closing:
     def watch(self, turn: Turn, sas: Iterable[Sa]) -> None:
         """Look after closing SAs until charon says that they are gone."""
         closing = [sa.unique_id for sa in sas if sa.closing]
-        self._looked_at = {i: self._looked_at.get(i, turn.now) for i in closing}
+        first = turn.now - GONE_DELAY + FIRST_GONE_DELAY
+        self._looked_at = {i: self._looked_at.get(i, first) for i in closing}
         for ike_id, looked_at in list(self._looked_at.items()):
             if turn.now >= looked_at + GONE_DELAY:
                 self._looked_at[ike_id] = turn.now
