@@ -16,7 +16,7 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.processes import Process, end, tell
 from vici_mif.lab.state import StateFile
-from vici_mif.lab.topology import GATEWAY, ROUTER, Topology
+from vici_mif.lab.topology import Topology
 
 T = TypeVar("T")
 
@@ -31,13 +31,14 @@ _COUNTS = (
 
 
 def outside(topology: Topology) -> list[tuple[str, str]]:
-    """Host and interface of every wire over which the two charons may talk.
+    """The router's end of every wire over which the two charons may talk.
 
-    At the router for the uplinks, for it goes on seeing what a client sends whose interface
-    has just gone down.
+    The router goes on seeing what a client sends whose interface has just gone down. And it
+    sees what was on the wire: on a host whose kernel does ESP, what was taken out of ESP
+    passes the same interface again, in clear, and tcpdump there shows it.
     """
-    uplinks = [(ROUTER, wire.b.name) for wire in topology.uplinks]
-    return uplinks + [(GATEWAY, wire.b.name) for wire in topology.remotes]
+    ends = [w.b for w in topology.uplinks] + [w.a for w in topology.remotes]
+    return [(end.host, end.name) for end in ends]
 
 
 @dataclass(frozen=True, slots=True)

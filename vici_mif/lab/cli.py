@@ -85,7 +85,7 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     add("--client-charon", type=Path, help="another one for the client")
     add("--gateway-charon", type=Path, help="another one for the gateway")
     add("--data-plane", choices=("auto", "libipsec", "netlink"), default="auto")
-    add("--capture", action="store_true", help="capture all uplinks and the gateway's links")
+    add("--capture", action="store_true", help="capture all uplinks and remotes at the router")
     add("--keys", action="store_true", help="charon saves its keys, for reading the captures")
     add("--debug", type=int, default=1, metavar="LEVEL", help="of charon's log (default: 1)")
 
