@@ -24,7 +24,7 @@ from vici_mif.edges.control import Answer, ControlServer, Question, refusal
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Range, Steerer
-from vici_mif.shell import clock
+from vici_mif.shell import clock, words
 from vici_mif.shell.executor import Executor
 from vici_mif.shell.log import Log
 from vici_mif.shell.notify import notify
@@ -158,7 +158,7 @@ class Daemon:
         if isinstance(event, events.Stopping) and self._stop_at is None:
             self._stop_at = clock.monotonic() + STOP_DELAY
         if not isinstance(event, events.Ticked):
-            self._log.say(f"< {event}", "debug")
+            self._log.say(f"< {words.event(event)}", "debug")
         self._executor.begin(self._planner.handle(event, clock.monotonic()))
 
     def _is_over(self) -> bool:

@@ -17,7 +17,7 @@ from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Steerer
-from vici_mif.shell import material
+from vici_mif.shell import material, words
 from vici_mif.shell.log import Log
 
 Emit = Callable[[events.Event], None]
@@ -47,7 +47,8 @@ class Executor:
             if isinstance(action, actions.Say):
                 self._log.say(action.text, action.level)
                 continue
-            self._log.say(f"> {action}", "debug")
+            for line in words.action(action):
+                self._log.say(f"> {line}", "debug")
             self._start(self._run(action))
 
     @property
