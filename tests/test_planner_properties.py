@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever happens in whatever order: what the planner never does and always reaches."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from tests.simulated import ROAD_WARRIOR, SITE, Gateway, World
+from vici_mif.core import actions as a
+from vici_mif.core.model import Connection
+
+LINKS = ("eth0", "eth1", "eth2")
+
+names = st.sampled_from(LINKS)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("down"), names),
+        st.tuples(st.just("up"), names),
+        st.tuples(st.just("die"), names),
+        st.tuples(st.just("revive"), names),
+        st.tuples(st.just("delete"), st.integers(0, 5)),
+        st.tuples(st.just("rekey"), st.integers(0, 5)),
+        st.tuples(st.just("charon"), st.booleans()),
+        st.tuples(st.just("restart"), st.none()),
+        st.tuples(st.just("run"), st.floats(0.0, 12.0)),
+    ),
+    max_size=25,
+)
+connections = st.sampled_from([ROAD_WARRIOR, SITE])
+gateways = st.builds(
+    Gateway, clones=st.booleans(), max_clones=st.integers(0, 4), childless=st.booleans()
+)
+
+
+def happen(world: World, step: tuple[str, object]) -> None:
+    match step:
+        case ("down", str(name)):
+            world.link_down(name)
+        case ("up", str(name)):
+            world.link_up(name)
+        case ("die", str(name)):
+            world.dead = world.dead | {name}
+        case ("revive", str(name)):
+            world.dead = world.dead - {name}
+        case ("run", float(span)):
+            world.run(span)
+        case ("restart", _):
+            world.restart_controller()
+        case ("charon", bool(with_sas)):
+            world.lose_charon(with_sas=with_sas)
+            world.run(1.0)
+            world.connect()
+        case (kind, int(index)):
+            _to_an_sa(world, str(kind), index)
+
+
+def _to_an_sa(world: World, kind: str, index: int) -> None:
+    established = [i for i, sa in world.sas.items() if sa.established]
+    if not established:
+        return
+    ike_id = established[index % len(established)]
+    if kind == "delete":
+        world.peer_deletes(ike_id)
+    else:
+        world.rekey(ike_id)
+
+
+def keep_the_last(world: World) -> None:
+    """Fails where the last tunnel that works is ordered to go."""
+
+    def watch(action: a.Action) -> None:
+        if isinstance(action, a.Terminate):
+            working = [sa.unique_id for sa in world.working()]
+            assert working != [action.ike_id], "the last working tunnel"
+
+    world.watchers.append(watch)
+
+
+def all_well(world: World) -> None:
+    world.dead = set()
+    for name in LINKS:
+        if not world.links[name].up:
+            world.link_up(name)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(connection=connections, gateway=gateways, happenings=steps)
+def test_nothing_raises_and_the_wish_is_reached(
+    connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
+) -> None:
+    """After any history, once all is well: every tunnel at home, then only pins are renewed."""
+    world = World(connection=connection, gateway=gateway)
+    keep_the_last(world)
+    world.start()
+    for step in happenings:
+        happen(world, step)
+    all_well(world)
+    world.run(260.0)
+    note(f"{world.hq.state}: {world.hq.why}; {world.seats()}")
+
+    assert world.hq.state == "up"
+    assert all(home == current for home, current in world.seats().items())
+    before = len(world.log)
+    world.run(25.0)
+    assert {type(x) for _, x in world.log[before:]} <= {a.Migrate, a.Clone, a.Say}
+    assert all(
+        x.pair == world.sas[x.ike_id].pair
+        for _, x in world.log[before:]
+        if isinstance(x, a.Migrate)
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(happenings=steps)
+def test_one_wins(happenings: list[tuple[str, object]]) -> None:
+    """Never two families of ours side by side once all is well, never two tunnels for one home."""
+    world = World().start()
+    for step in happenings:
+        happen(world, step)
+    all_well(world)
+    world.run(200.0)
+    homes = [t.home for t in world.hq.tunnels]
+
+    assert len(set(homes)) == len(homes) == 3
+    assert len({t.slots for t in world.planner.peers["hq"].tunnels}) == 3
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.03, 0.07, 0.11, 0.15])
+def test_a_crash_at_any_moment_of_the_start(seconds: float) -> None:
+    """The successor finishes what was begun."""
+    world = World().start().run(seconds)
+    world.restart_controller()
+    world.run(20)
+
+    assert world.hq.state == "up"
+    assert len(world.working()) >= 3
