@@ -53,3 +53,14 @@ def test_a_cache_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BuildError, match="XDG_CACHE_HOME"):
         Cache(tmp_path / "file").room("sources")
+
+
+def test_cleaning_keeps_what_is_asked_for(tmp_path: Path) -> None:
+    """And the record of choices."""
+    cache = Cache(tmp_path)
+    for name in ("k1", "k2", "workshop"):
+        cache.begin(name)
+    cache.choose("request", RECORD)
+    cache.finish(RECORD)
+    assert cache.clean(["k1"]) == ["k2", "workshop"]
+    assert cache.chosen("request") == RECORD

@@ -87,6 +87,14 @@ class Cache:
         self.room("charon/chosen")
         self._store(self.builds / "chosen" / f"{request}.json", record)
 
+    def clean(self, keep: Iterable[str]) -> list[str]:
+        """Remove all builds but these, whole or not; returns what was removed."""
+        kept = {"chosen", *keep}
+        gone = [path for path in sorted(self.builds.glob("*")) if path.name not in kept]
+        for path in gone:
+            shutil.rmtree(path)
+        return [path.name for path in gone]
+
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """One builder at a time; the kernel gives the lock back when a process dies."""

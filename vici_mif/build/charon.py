@@ -3,6 +3,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,12 @@ class Charon:
                 record = self.compiled(*self.pick(request, refresh), request.flavour)
                 self.cache.choose(name, record)
         return record
+
+    def clean(self, requests: Iterable[Request]) -> list[str]:
+        """Remove every build but those that answer these requests."""
+        with self.cache.lock("charon"), self.cache.lock("workshop"):
+            records = (self.cache.chosen(self._name(request)) for request in requests)
+            return self.cache.clean(record.key for record in records if record)
 
     def builder(self, record: Record) -> Builder:
         """The compiled source tree of a build, for the suites."""

@@ -5,6 +5,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ def add_commands(subparsers: "Subparsers") -> None:
     test.add_argument("--per-patch", action="store_true", help="after each patch of the series")
     test.add_argument("--mutants", type=Path, metavar="DIR", help="one-line errors, to be noticed")
     test.set_defaults(run=_guarded(_test))
+    clean = commands.add_parser("clean", help="remove older builds from the cache")
+    _common(clean)
+    clean.set_defaults(run=_guarded(_clean))
     _add_guest(subparsers)
 
 
@@ -85,6 +89,13 @@ def _build(args: argparse.Namespace) -> int:
 
 def _path(args: argparse.Namespace) -> int:
     print(Charon().path(_request(args)))
+    return 0
+
+
+def _clean(args: argparse.Namespace) -> int:
+    request = _request(args)
+    gone = Charon().clean([replace(request, stock=stock) for stock in (False, True)])
+    print(f"{len(gone)} older builds removed, the patched and the unpatched one kept")
     return 0
 
 
