@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The import map: core is pure, an edge knows one foreign thing, only the shell knows all."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "vici_mif"
+IMPURE = {
+    "asyncio",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "select",
+    "signal",
+    "socket",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "uuid",
+    "pyroute2",
+    "vici",
+}
+FOREIGN = {"pyroute2": {"netlink", "links", "steering"}, "vici": {"vici"}}
+"""Which edges may know a foreign library."""
+HELPERS = {
+    "charon": {"vici", "requests"},
+    "links": {"netlink"},
+    "orders": {"files"},
+    "routes": {"netlink"},
+    "rules": {"netlink"},
+    "steering": {"netlink", "routes", "rules"},
+}
+"""An edge in several files: the others are its own parts."""
+CLOCKS = {"shell/clock.py", "shell/operate.py"}
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((PACKAGE / folder).glob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a module imports, outside of `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def of_ours(path: Path, layer: str) -> set[str]:
+    """Modules of one layer of ours that a module imports."""
+    prefix = f"vici_mif.{layer}."
+    names = {
+        name.removeprefix(prefix).partition(".")[0]
+        for name in imported(path)
+        if name.startswith(prefix)
+    }
+    return {name for name in names if (PACKAGE / layer / f"{name}.py").exists()}
+
+
+def identify(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+@pytest.mark.parametrize("path", modules("core"), ids=identify)
+def test_core_is_pure(path: Path) -> None:
+    """No IO, no clock, no loop, no edge, no shell."""
+    names = imported(path)
+
+    assert not {name.partition(".")[0] for name in names} & IMPURE
+    assert not of_ours(path, "edges") | of_ours(path, "shell") | of_ours(path, "lab")
+
+
+@pytest.mark.parametrize("path", modules("core"), ids=identify)
+def test_core_asks_no_time(path: Path) -> None:
+    """`datetime` is a shape there, never a clock."""
+    calls = {
+        node.func.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+    assert not calls & {"now", "utcnow", "today", "monotonic"}
+
+
+@pytest.mark.parametrize("path", modules("edges"), ids=identify)
+def test_an_edge_knows_its_own_parts_only(path: Path) -> None:
+    """Edges never know each other, nor who decides, nor the shell."""
+    assert of_ours(path, "edges") - {path.stem} <= HELPERS.get(path.stem, set())
+    assert not of_ours(path, "shell") | of_ours(path, "lab")
+    assert "planner" not in of_ours(path, "core")
+
+
+@pytest.mark.parametrize("path", modules("edges"), ids=identify)
+def test_a_foreign_library_has_one_edge(path: Path) -> None:
+    """What comes from pyroute2 or vici stays where it came in."""
+    roots = {name.partition(".")[0] for name in imported(path)}
+
+    for library, edges in FOREIGN.items():
+        assert library not in roots or path.stem in edges
+
+
+@pytest.mark.parametrize("path", modules("shell"), ids=identify)
+def test_the_shell_uses_edges_and_one_clock(path: Path) -> None:
+    """Foreign libraries stay behind the edges, and time behind clock.py."""
+    roots = {name.partition(".")[0] for name in imported(path)}
+
+    assert not roots & FOREIGN.keys()
+    assert "time" not in roots or identify(path) in CLOCKS
+
+
+@pytest.mark.parametrize(
+    "path", [p for folder in ("core", "edges", "shell") for p in modules(folder)], ids=identify
+)
+def test_modules_stay_small(path: Path) -> None:
+    """Above 400 lines a module is two nouns."""
+    assert len(path.read_text().splitlines()) <= 400
