@@ -3,8 +3,7 @@
 
 Three roles, each with connections of its own: events (always drained: charon keeps what
 a slow reader does not take), reading, and orders. Events are subscribed before the first
-snapshot, so nothing falls between. An event only names an SA; that one is then read, but
-where the event has the whole SA in it, as the series' own events do.
+snapshot, so nothing falls between. An event only names an SA; that one is then read.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 from vici_mif.core import actions, events, swan
 from vici_mif.core.model import Connection as ConnectionSeen
@@ -181,22 +181,30 @@ class _Session:
                 await self.read_all()
 
     async def _happened(self, name: str, message: Tree) -> None:
+        """Facts first, then the end of the order that led to them.
+
+        The sections inside events lack the CHILD_SAs, so the SAs are read.
+        """
+        inside = requests.sas_inside(message)
         match name:
             case "ike-rekey":
-                if fact := requests.rekeyed(message):
-                    self._emit(fact)
-            case "ike-clone" | "ike-migrate":
-                for sa in requests.sas_inside(message):
-                    self._emit(events.SaSeen(sa))
+                await self._rekeyed(message)
             case "ike-updown" if message.get("up") != "yes":
-                for sa in requests.sas_inside(message):
+                for sa in inside:
                     self._emit(events.SaClosed(sa))
             case "ike-probe":
                 pass
             case _:
-                for sa in requests.sas_inside(message):
+                for sa in inside:
                     await self.read_sa(sa.unique_id)
         self._final(name, message)
+
+    async def _rekeyed(self, message: Tree) -> None:
+        fact = requests.rekeyed(message)
+        if fact is None:
+            return
+        whole = await self._list(fact.new.unique_id)
+        self._emit(replace(fact, new=whole[0]) if whole else fact)
 
     def _final(self, name: str, message: Tree) -> None:
         """The event that ends an order of ours, where it is one."""
@@ -212,12 +220,14 @@ class _Session:
 
     async def read_sa(self, ike_id: int) -> None:
         """list-sas of one: SaSeen or SaGone."""
-        items = await self._reader.stream("list-sas", "list-sa", {"ike-id": ike_id})
-        found = _sas(items)
+        found = await self._list(ike_id)
         for sa in found:
             self._emit(events.SaSeen(sa))
         if not found:
             self._emit(events.SaGone(ike_id))
+
+    async def _list(self, ike_id: int) -> tuple[Sa, ...]:
+        return _sas(await self._reader.stream("list-sas", "list-sa", {"ike-id": ike_id}))
 
     async def read_all(self) -> None:
         """list-conns and list-sas."""
