@@ -49,6 +49,13 @@ def _link(value: object) -> object:
     return {"match": value} if isinstance(value, str) else value
 
 
+def _not_empty(value: object) -> object:
+    """pydantic's own minimum counts what is left after validation, and hides why it is less."""
+    if value == []:
+        raise PydanticCustomError("place", "expected at least one")
+    return value
+
+
 def _one_text(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -85,9 +92,13 @@ class Remotes(Frozen):
     use: Annotated[
         tuple[str, ...], BeforeValidator(_one_text, json_schema_input_type=str | list[str])
     ] = Field(
-        min_length=1,
         description="An address or a name of the peer, instead of the connection's remote_addrs.",
     )
+
+    @field_validator("use", mode="before")
+    @classmethod
+    def _some(cls, value: object) -> object:
+        return _not_empty(value)
 
     @field_validator("use")
     @classmethod
@@ -105,7 +116,13 @@ class ConnectionConfig(Frozen):
     links: tuple[
         Annotated[LinkMatch, BeforeValidator(_link, json_schema_input_type=str | LinkMatch)],
         ...,
-    ] = Field(min_length=1, description="Local interfaces, best first; patterns are allowed.")
+    ] = Field(description="Local interfaces, best first; patterns are allowed.")
+
+    @field_validator("links", mode="before")
+    @classmethod
+    def _some(cls, value: object) -> object:
+        return _not_empty(value)
+
     connection: InlineConnection | None = Field(
         default=None,
         description="The connection itself, in swanctl's terms, where charon has none.",
