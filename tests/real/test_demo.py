@@ -10,7 +10,7 @@ import pytest
 from tests.real.conftest import MakeLab
 from vici_mif.lab import demo
 from vici_mif.lab.controller import Controller
-from vici_mif.lab.trial import Findings, Home, Script, Trial, start_captures
+from vici_mif.lab.trial import Findings, Home, Script, Trial
 
 HOLD_DOWN = 2.0
 
@@ -18,7 +18,7 @@ HOLD_DOWN = 2.0
 def played(make_lab: MakeLab, outage: str, **wish: object) -> Findings:
     """The demo's script on a fresh lab."""
     lab = make_lab(uplinks=3, keys=True, **wish)
-    start_captures(lab)
+    lab.start_captures()
     said: list[str] = []
     controller = Controller(lab, said.append)
     controller.start(f"hq: {{links: [{', '.join(lab.uplinks)}], hold_down: {HOLD_DOWN}s}}")
@@ -52,7 +52,7 @@ def test_the_judge_says_no_to_a_stock_charon(make_lab: MakeLab, stock_charon: Pa
     lab = make_lab(
         client_charon=stock_charon, gateway_charon=stock_charon, uplinks=2, keys=True, max_clones=0
     )
-    start_captures(lab)
+    lab.start_captures()
     lab.charons["client"].swanctl("--initiate", "--child", "net")
     script = Script("eth0", steady=2, away=2, hold_down=0.5, after=2)
     homes = {"eth0": Home("eth0", ("10.222.0.1",))}

@@ -16,8 +16,8 @@ from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup, names
 from vici_mif.lab.state import root
 from vici_mif.lab.streams import RATE
-from vici_mif.lab.topology import Wish
-from vici_mif.lab.trial import Findings, Home, Script, Trial, start_captures
+from vici_mif.lab.topology import Wish, bare
+from vici_mif.lab.trial import Findings, Home, Script, Trial
 
 UP_PATIENCE = 60.0
 LINE = 96
@@ -57,7 +57,7 @@ def play(options: argparse.Namespace, say: Progress) -> Findings:
 
 def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     say(f"charons run; ESP by {lab.state.data_plane}")
-    start_captures(lab)
+    lab.start_captures()
     controller = Controller(lab, say.controller)
     links = ", ".join(lab.uplinks)
     controller.start(f"hq: {{links: [{links}], hold_down: {options.hold_down:g}s}}")
@@ -79,7 +79,11 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
 
 def tunnels(controller: Controller) -> dict[str, Home]:
     """The tunnels that carry traffic, as the controller shows them."""
-    return {t.name: Home(link_of(t), t.inner) for t in controller.peer().tunnels if t.children}
+    return {
+        t.name: Home(link_of(t), tuple(bare(inner) for inner in t.inner))
+        for t in controller.peer().tunnels
+        if t.children
+    }
 
 
 def keep(lab: Lab, target: Path) -> None:

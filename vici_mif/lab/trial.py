@@ -87,15 +87,6 @@ def place(link: str) -> str:
     return f"{ROUTER}-{link}"
 
 
-def start_captures(lab: Lab) -> None:
-    """Every wire, at the router: it is no end of a tunnel, so it sees what is on the wire.
-
-    (An end with ESP in the kernel shows a packet on its interface again after opening it.)
-    """
-    wires = [(ROUTER, wire.b.name) for wire in lab.topology.uplinks]
-    lab.captures.start([*wires, *((ROUTER, wire.a.name) for wire in lab.topology.remotes)])
-
-
 @dataclass(frozen=True, slots=True)
 class Home:
     """A tunnel as the controller shows it."""
@@ -125,7 +116,7 @@ class Trial:
         began = time.time()
         ends = [self._serve(), self._run()]
         try:
-            self._wait_for_traffic()
+            self._wait_for_traffic(ends)
             times = self._act(began)
         finally:
             for end in ends:
@@ -157,14 +148,14 @@ class Trial:
         command = [*program, *arguments, *rate, "--log", str(log)]
         return host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
 
-    def _wait_for_traffic(self) -> None:
+    def _wait_for_traffic(self, ends: list[subprocess.Popen[bytes]]) -> None:
         deadline = time.monotonic() + BEGIN_PATIENCE
-        missing = self._silent()
-        while missing:
+        while missing := self._silent():
+            if any(end.poll() is not None for end in ends):
+                raise LabError("an end of the streams ended by itself")
             if time.monotonic() > deadline:
                 raise LabError(f"no traffic within {BEGIN_PATIENCE:g} s: {', '.join(missing)}")
             time.sleep(0.1)
-            missing = self._silent()
 
     def _silent(self) -> list[str]:
         log = streamlog.read(self._logs.values())
