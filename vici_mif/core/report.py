@@ -155,7 +155,8 @@ def _peer(peer: Peer, world: World, book: Book, clock: s.Clock) -> s.PeerStatus:
 
 def _tunnel(peer: Peer, tunnel: Tunnel, clock: s.Clock) -> s.TunnelStatus:
     sa = tunnel.sa
-    inner = [ts for child in sa.children for ts in child.local_ts]
+    hosts = [ts.partition("/")[0] for child in sa.children for ts in child.local_ts]
+    given = set(map(str, sa.local_vips))
     life = peer.paths.life(tunnel.current) if tunnel.current else None
     return s.TunnelStatus(
         name=str(tunnel.home or f"ike-{tunnel.ike_id}"),
@@ -164,7 +165,7 @@ def _tunnel(peer: Peer, tunnel: Tunnel, clock: s.Clock) -> s.TunnelStatus:
         current=str(tunnel.current) if tunnel.current else None,
         local=str(sa.local),
         remote=str(sa.remote),
-        inner=tuple(dict.fromkeys(inner)) if peer.shape.per_path else (),
+        inner=tuple(dict.fromkeys(host for host in hosts if host in given)),
         children=tuple(_child(tunnel, i) for i in range(len(sa.children))),
         since=clock.rfc3339(life.since_at if life else clock.now),
         pinned_s=sa.pinned_delay,

@@ -59,6 +59,11 @@ class Charon:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_RETRY_DELAY)
 
+    async def refresh(self) -> None:
+        """Look at the SAs once more, for their counters: nothing tells when those change."""
+        if self._session is not None:
+            await self._session.refresh()
+
     async def execute(self, action: actions.CharonAction) -> None:
         """Carry out one order. Its end is an event, not an exception."""
         session = self._session
@@ -228,6 +233,13 @@ class _Session:
 
     async def _list(self, ike_id: int) -> tuple[Sa, ...]:
         return _sas(await self._reader.stream("list-sas", "list-sa", {"ike-id": ike_id}))
+
+    async def refresh(self) -> None:
+        try:
+            present = await self._reader.stream("list-sas", "list-sa")
+            self._emit(events.SasSeen(_sas(present)))
+        except (vici.ViciError, swan.SwanError):
+            self.close()  # CharonGone says the rest
 
     async def read_all(self) -> None:
         """list-conns and list-sas."""

@@ -33,6 +33,7 @@ STOP_DELAY = 10.0  # for the last actions after SIGTERM
 SETTLE_DELAY = 2.0
 HARMLESS = ("status", "orders")
 RETRY_DELAY = 1.0
+REFRESH_DELAY = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Daemon:
         self._sleep = clock.Sleep()
         self._stop_at: float | None = None
         self._mistake: BaseException | None = None
+        self._refreshed_at = 0.0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
@@ -187,6 +189,8 @@ class Daemon:
             "clear": self._clear,
         }
         answer = answers.get(question["ask"])
+        if question["ask"] == "status":
+            await self._refresh()
         return answer(question) if answer else refusal(f"unknown question '{question['ask']}'")
 
     def _order(self, event: events.Event) -> Answer:
@@ -198,6 +202,14 @@ class Daemon:
         if not isinstance(number, int):
             return refusal("'id' is not a number")
         return self._order(events.OrderCleared(id=number))
+
+    async def _refresh(self) -> None:
+        """Fresh counters, and everything told so far taken into account."""
+        if clock.monotonic() - self._refreshed_at >= REFRESH_DELAY:
+            self._refreshed_at = clock.monotonic()
+            await self._charon.refresh()
+        while not self._queue.empty():
+            self._feed(self._queue.get_nowait())
 
     def _status(self, peer: str) -> Answer:
         status = self._planner.status(
