@@ -98,6 +98,15 @@ def test_a_stock_charon() -> None:
     assert sa.tasks_queued == ("IKE_MOBIKE", "CHILD_CREATE")
 
 
+def test_a_rekeyed_child_is_the_new_one() -> None:
+    """The event child-rekey shows both, one section deeper."""
+    ((name, child),) = SA["child-sas"].items()
+    both = {name.partition("-")[0]: {"old": child, "new": {**child, "uniqueid": b"5"}}}
+    (sa,) = swan.sas({"hq": {**SA, "child-sas": both}})
+
+    assert [c.unique_id for c in sa.children] == [5]
+
+
 def test_text_is_as_good_as_bytes() -> None:
     """A transport that decodes already is understood, too."""
 

@@ -160,7 +160,14 @@ def sa(name: str, section: Message) -> Sa:
     )
 
 
-def _child(section_name: str, it: _Reader) -> Child:
+def _standing(it: _Reader) -> _Reader:
+    """child-rekey shows { name = { old = {...}, new = {...} } }: the new one stands."""
+    new = it.section.get("new")
+    return _Reader(new, f"{it.name}.new") if isinstance(new, Mapping) else it
+
+
+def _child(section_name: str, section: _Reader) -> Child:
+    it = _standing(section)
     unique_id = it.number("uniqueid")
     if unique_id is None:
         raise SwanError(f"{it.name}.uniqueid: missing")
