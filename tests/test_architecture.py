@@ -126,3 +126,53 @@ def test_the_shell_uses_edges_and_one_clock(path: Path) -> None:
 def test_modules_stay_small(path: Path) -> None:
     """Above 400 lines a module is two nouns."""
     assert len(path.read_text().splitlines()) <= 400
+
+
+CORE_LIBRARIES = {
+    "yaml": {"document"},
+    "pydantic": {"config", "inline", "status"},
+    "pydantic_core": {"config", "inline"},
+}
+"""YAML ends in one module; pydantic describes formats and nothing else."""
+
+
+@pytest.mark.parametrize("path", modules("core"), ids=identify)
+def test_core_knows_few_libraries(path: Path) -> None:
+    """A library stays in the modules that are about its subject."""
+    roots = {name.partition(".")[0] for name in imported(path)}
+
+    for library, users in CORE_LIBRARIES.items():
+        assert library not in roots or path.stem in users
+
+
+@pytest.mark.parametrize("path", modules("core"), ids=identify)
+def test_core_never_waits(path: Path) -> None:
+    """Nothing is awaited where decisions are made."""
+    waits = (ast.AsyncFunctionDef, ast.Await)
+
+    assert not [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, waits)]
+
+
+def test_only_the_loop_and_the_dry_run_join_planner_and_edges() -> None:
+    """Two files know both sides."""
+    both = {p.stem for p in modules("shell") if "planner" in of_ours(p, "core")}
+
+    assert both == {"daemon", "dry"}
+
+
+@pytest.mark.parametrize(
+    "path", [p for folder in ("core", "edges", "shell") for p in modules(folder)], ids=identify
+)
+def test_modules_say_what_they_are(path: Path) -> None:
+    """A licence, and a docstring."""
+    text = path.read_text()
+
+    assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_no_mocks() -> None:
+    """Worlds in memory and real daemons; nothing that pretends to have been called."""
+    word = "unittest" + ".mock"
+
+    assert [str(p) for p in Path(__file__).parent.rglob("*.py") if word in p.read_text()] == []
