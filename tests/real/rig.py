@@ -19,7 +19,9 @@ from vici_mif.core.model import Sa
 from vici_mif.core.status import PeerStatus, Status, TunnelStatus
 from vici_mif.edges.control import ControlError, ask
 from vici_mif.edges.vici import Connection, Tree
+from vici_mif.lab.conf import CONNECTIONS
 from vici_mif.lab.lab import Lab
+from vici_mif.lab.topology import CLIENT
 
 PROGRAM = [sys.executable, "-m", "vici_mif"]
 PATIENCE = 60.0
@@ -123,10 +125,7 @@ def running(lab: Lab, connection: str = "{links: [eth0, wlan0, wwan0]}") -> Iter
 
 def connection_name(lab: Lab) -> str:
     """The operator's connection on the client."""
-    text = (lab.client.swanctl_dir / "swanctl.conf").read_text()
-    found = re.search(r"connections \{\s+(\S+) \{", text)
-    assert found
-    return found[1]
+    return CONNECTIONS[lab.topology.wish.profile][CLIENT]
 
 
 # --- what charon says ------------------------------------------------------------

@@ -189,8 +189,7 @@ def test_down_leaves_nothing_and_up_brings_it_back(client: Controller) -> None:
     eventually(lambda: rig.ours(lab) == [])
     client.kill()
     client.start()
-    peer = client.until(lambda p: p.state == "down")
-    assert "down" in peer.why
+    client.until(lambda p: p.state == "down" and "vici-mif up" in p.why)
 
     assert client.command("up").returncode == 0
     client.until(all_home)
@@ -208,7 +207,7 @@ def test_down_without_a_controller(client: Controller) -> None:
     assert rig.sas(lab) == []
     assert rig.ours(lab) == []
     client.start()
-    client.until(lambda p: p.state == "down")
+    client.until(lambda p: p.state == "down" and "vici-mif up" in p.why)
 
 
 def test_two_uplinks_and_ipv6_inside(make_lab: MakeLab) -> None:
