@@ -204,6 +204,13 @@ def test_a_packet_in_clear_is_found() -> None:
     assert "10.100.0.2 to 10.222.0.1 on client-eth0" in claim.evidence
 
 
+def test_captures_that_lost_packets_prove_nothing() -> None:
+    """Nor do none at all."""
+    assert proof.nothing_missed({"router-eth0": 0}).holds
+    assert not proof.nothing_missed({"router-eth0": 0, "router-gw0": 3}).holds
+    assert not proof.nothing_missed({}).holds
+
+
 def spoil_log(change: Callable[[StreamLog], None]) -> list[str]:
     evidence = run()
     change(evidence.log)

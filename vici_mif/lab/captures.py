@@ -49,6 +49,11 @@ class Counts:
     received: int
     dropped: int
 
+    @property
+    def settled(self) -> int:
+        """What it will not write any more of: received counts what was lost, too."""
+        return self.captured + self.dropped
+
 
 class Captures:
     """The tcpdumps of a lab."""
@@ -74,17 +79,18 @@ class Captures:
         """Wait until everything seen so far is in the files."""
         asked = {p: self._ask(p) for p in self._running()}
         deadline = time.monotonic() + PATIENCE
-        while behind := [p for p in asked if self._ask(p).captured < asked[p].received]:
+        while behind := [p for p in asked if self._ask(p).settled < asked[p].received]:
             if time.monotonic() > deadline:
                 raise LabError(f"{behind[0].role} does not keep up with what it sees")
             time.sleep(0.02)
         return {p.role.removeprefix(_ROLE): counts for p, counts in asked.items()}
 
-    def stop(self) -> None:
+    def stop(self) -> dict[str, Counts]:
         """End them all, with everything they have seen on disk."""
-        self.flush()
+        counts = self.flush()
         for process in self._running():
             end(process, PATIENCE, signal.SIGINT)
+        return counts
 
     def _running(self) -> list[Process]:
         found = self._state.read().processes
@@ -109,9 +115,10 @@ class Captures:
         if any(p.role == role for p in self._running()):
             raise LabError(f"{interface} of {host} is being captured already")
         # Packet by packet into the file: else what waits in the ring is lost at the end, a second
-        # of it. The buffer (KiB) outlasts a burst on a busy machine.
-        argv = ["tcpdump", "-i", interface, "-n", "--immediate-mode", "-U", "-s", "0", "-B", "8192",
-                "-Z", "root", "-w", str(target)]  # fmt: skip
+        # of it. The buffer (KiB) outlasts seconds without a processor: it holds as many packets
+        # as places of the snapshot length fit in, and that is above every wire's MTU.
+        argv = ["tcpdump", "-i", interface, "-n", "--immediate-mode", "-U", "-s", "4096",
+                "-B", "32768", "-Z", "root", "-w", str(target)]  # fmt: skip
         with target.with_suffix(".log").open("wb") as errors:
             self._hosts[host].spawn(role, argv, stdout=errors, stderr=errors)
         process = self._state.read().find(role)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vici_mif.lab import captures, charons, impair, namespaces
-from vici_mif.lab.captures import Captures
+from vici_mif.lab.captures import Captures, Counts
 from vici_mif.lab.charons import Charon
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.guardian import Guardian, clean_up, draft_directory
@@ -181,8 +181,8 @@ class Lab:
     def start_captures(self) -> None:
         self.captures.start(captures.outside(self.topology))
 
-    def stop_captures(self) -> None:
-        self.captures.stop()
+    def stop_captures(self) -> dict[str, Counts]:
+        return self.captures.stop()
 
     # -- building ----------------------------------------------------------------------------
 

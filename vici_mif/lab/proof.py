@@ -109,6 +109,16 @@ class Evidence:
         yield "in", tuple((kind, there, here) for kind, (here, there) in ends), inbound
 
 
+def nothing_missed(dropped: Mapping[str, int]) -> Claim:
+    """The captures are whole: what was not seen cannot be judged."""
+    missed = ", ".join(f"{count} on {place}" for place, count in dropped.items() if count)
+    return Claim(
+        "nothing was missed",
+        bool(dropped) and not missed,
+        f"{len(dropped)} captures, packets lost by them: {missed or 'none'}",
+    )
+
+
 # ---- the exchanges
 
 

@@ -122,8 +122,8 @@ class Trial:
             for end in ends:
                 end.send_signal(signal.SIGTERM)
                 end.wait()
-            self._lab.stop_captures()
-        return self.judge(times)
+            counts = self._lab.stop_captures()
+        return self.judge(times, proof.nothing_missed({p: c.dropped for p, c in counts.items()}))
 
     # ---- what happens
 
@@ -189,12 +189,13 @@ class Trial:
 
     # ---- what it says
 
-    def judge(self, times: Times) -> Findings:
+    def judge(self, times: Times, whole: Claim) -> Findings:
         """Everything from the files that are left."""
         captures = {path.stem: list(pcap.read(path)) for path in self._captures(ROUTER)}
         uplinks = {place(link): captures[place(link)] for link in self._lab.uplinks}
         evidence = self._evidence(uplinks)
         claims = (
+            whole,
             proof.one_authentication(p for packets in captures.values() for p in packets),
             proof.one_ike_sa_each(evidence),
             *proof.on_own_uplink(evidence, times.steady, "all uplinks there"),
