@@ -46,9 +46,9 @@ def test_one_authentication_three_tunnels() -> None:
     assert world.seats() == AT_HOME
     assert world.hq.state == "up"
     assert [t.inner for t in world.hq.tunnels] == [
-        ("10.9.0.1/32",),
-        ("10.9.0.2/32",),
-        ("10.9.0.3/32",),
+        ("10.9.0.1",),
+        ("10.9.0.2",),
+        ("10.9.0.3",),
     ]
 
 
@@ -747,3 +747,55 @@ def test_status_is_the_schema(connection: Connection) -> None:
 
     assert type(world.status).model_validate_json(world.status.to_json()) == world.status
     assert world.status.exit_code == 0
+
+
+def test_a_child_of_charons_own_numbering_is_not_routed_past() -> None:
+    """Kernel ESP, a child without our interface id: no rule of ours, but guarded."""
+    world = up(gateway=Gateway(childless=False), plugins=frozenset({"kernel-netlink"}))
+    root = world.planner.peers["hq"].tunnels[0].sa
+    vip = ip_network(f"{root.local_vips[0]}/32")
+    world.sas[root.unique_id] = replace(
+        root, children=(replace(root.children[0], local_ts=(str(vip),)),)
+    )
+    world.feed(e.SaSeen(world.sas[root.unique_id]))
+    world.run(1)
+
+    assert not [r for r in world.steering.rules if r.source == vip]
+    assert world.guard is not None
+    assert [s.local for s in world.guard.selectors] == [vip]
+
+
+def test_an_empty_family_beside_goes() -> None:
+    """An authentication that nobody waited for any more is closed, not the one in use."""
+    world = up()
+    late = replace(world.sas[1], unique_id=90, family=90, children=())
+    world.sas[90] = late
+    world.feed(e.SaSeen(late))
+    world.run(40)
+
+    assert 90 not in world.sas
+    assert world.seats() == AT_HOME
+    assert len(world.actions(a.Terminate)) == 1
+
+
+def test_a_ready_path_is_measured() -> None:
+    """Mode one: paths that wait are probed now and then, and a dead one is known."""
+    world = up(connection=SITE)
+    world.run(35)
+    assert [p.rtt_s for p in world.hq.paths][1:] == [pytest.approx(0.02)] * 2
+    world.dead = {"eth2"}
+    world.run(40)
+
+    assert world.hq.paths[2].state in {"failed", "testing"}
+    assert world.hq.paths[0].state == "active"
+
+
+def test_an_order_for_all_can_be_taken_back_for_one() -> None:
+    """`down`, then `up hq`."""
+    world = up()
+    world.feed(e.OrderGiven(OrderKind.DOWN, "", ""))
+    world.feed(e.OrderCleared(kind=OrderKind.DOWN, peer="hq"))
+    world.run(10)
+
+    assert world.status.orders == ()
+    assert world.seats() == AT_HOME

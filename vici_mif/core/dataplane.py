@@ -120,12 +120,17 @@ class Inner:
     """The addresses are installed: routes may name them."""
     works: bool
     """A tunnel carries traffic."""
+    bare: frozenset[int] = frozenset()
+    """Kernel ESP: tunnels whose child has not our interface id. Its policies catch packets on
+    any uplink, as without us; a route of ours would lead past them."""
 
 
 def inner(numbers: Numbers, wish: Inner) -> Steering:
     """Each inner address to its own tunnel; unbound sockets to the first."""
-    parts = [_slot(numbers, wish, i, slot) for i, slot in enumerate(wish.slots)]
-    return join([*parts, _unbound(numbers, wish)])
+    parts = [
+        _slot(numbers, wish, i, slot) for i, slot in enumerate(wish.slots) if i not in wish.bare
+    ]
+    return join(parts if 0 in wish.bare else [*parts, _unbound(numbers, wish)])
 
 
 def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
@@ -224,6 +229,15 @@ def guard(
     for template in connection.children:
         if template.name in children and template.if_id_out == "0" and template.mode != "PASS":
             selectors.extend(protected(template))
+    return _guard(selectors, paths, all_links, kernel_esp)
+
+
+def _guard(
+    selectors: Sequence[Selector],
+    paths: Sequence[Path],
+    all_links: Sequence[Link],
+    kernel_esp: bool,
+) -> GuardWish | None:
     uplinks = tuple(dict.fromkeys(path.name.link for path in paths))
     if not selectors or not uplinks:
         return None
@@ -232,6 +246,18 @@ def guard(
     return GuardWish(
         tuple(dict.fromkeys(selectors)), uplinks, tuple(dict.fromkeys(exempt)), kernel_esp
     )
+
+
+def guard_bare(wish: Inner, paths: Sequence[Path], all_links: Sequence[Link]) -> GuardWish | None:
+    """Mode per-path: tunnels that no rule of ours leads are guarded as in mode one."""
+    selectors = [
+        Selector(host(address), remote)
+        for index in sorted(wish.bare)
+        for address in (wish.slots[index] if index < len(wish.slots) else ())
+        for remote in wish.remotes
+        if remote.version == address.version
+    ]
+    return _guard(selectors, paths, all_links, wish.kernel_esp)
 
 
 def join(parts: Iterable[Steering]) -> Steering:

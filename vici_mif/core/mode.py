@@ -14,6 +14,15 @@ from vici_mif.core.model import Connection, Sa
 DEFAULT_TUNNELS = 4
 """At most so many without `tunnels:`: each takes an inner address at the gateway."""
 
+STOCK = (
+    "this charon lacks the series and moves its one tunnel alone; `vici-mif charon build` makes "
+    "one that has it"
+)
+NO_CLONING = (
+    "cloning was not agreed with the peer (RFC 7791, 5.1); it wants "
+    "charon.clone_ike_sa.max_clones in strongswan.conf at both ends"
+)
+
 Word = Literal["per-path", "one", "single", "passive"]
 
 
@@ -54,9 +63,7 @@ def shape(
     """The mode by what charon, the peer and the configuration allow."""
     limit = tunnels(config, paths)
     if not patched:
-        return _without(
-            config, False, "this charon lacks the series: it moves its one tunnel alone"
-        )
+        return _without(config, False, STOCK)
     if not members:
         per_path = wants_per_path(config, connection)
         return Shape("per-path" if per_path else "one", per_path, limit)
@@ -65,7 +72,7 @@ def shape(
         why = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
         return Shape("passive", per_path, 1, why)
     if not any(sa.clone_supported for sa in members):
-        return _without(config, per_path, "cloning was not agreed with the peer (RFC 7791, 5.1)")
+        return _without(config, per_path, NO_CLONING)
     return _full(config, connection, members[0], per_path, limit)
 
 

@@ -23,6 +23,9 @@ MOVE_DELAY = 6.0
 PROBE_TRIES = 3
 """Transmissions, one a second."""
 
+READY_DELAY = 30.0
+"""Seconds between two tests of a path that is kept ready."""
+
 VOID = frozenset({"superseded", "busy", "temporary", "rate", "sa-gone", "disabled", "failed"})
 """Ends that say nothing about the path."""
 
@@ -43,6 +46,7 @@ class Moves:
     ) -> None:
         """`steady`: the kernel has the rules for all links; only what is urgent goes before."""
         self._give_up(turn, paths)
+        self._keep_ready(turn, tunnels, paths)
         still = [t for t in tunnels if t.movable and not self.moving(turn, t.ike_id)]
         seats = [Seat(t.ike_id, t.home, t.current, t.carries) for t in still]
         may_try = lambda path: turn.book.free(self._test(path), turn.now)  # noqa: E731
@@ -56,6 +60,18 @@ class Moves:
                     turn.wake(until_at)
                 case _:
                     pass
+
+    def _keep_ready(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> None:
+        """Mode one: a path whose tunnel waits for its turn is measured from time to time."""
+        for tunnel in tunnels:
+            path = tunnel.current
+            if tunnel.carries or path is None or path != tunnel.home or not tunnel.movable:
+                continue
+            if paths.state(path) is PathState.READY and not self.moving(turn, tunnel.ike_id):
+                due_at = (paths.tested_at(path) or turn.now) + READY_DELAY
+                turn.wake(due_at)
+                if turn.now >= due_at:
+                    self._probe(turn, paths, Test(tunnel.ike_id, path))
 
     def moving(self, turn: Turn, ike_id: int) -> bool:
         return turn.book.under_way(self._key(ike_id)) is not None

@@ -45,6 +45,7 @@ from vici_mif.core.paths import Paths
 from vici_mif.core.pins import Pins
 from vici_mif.core.requests import Request
 from vici_mif.core.selectors import networks
+from vici_mif.core.surplus import Surplus
 from vici_mif.core.turn import Turn
 
 WAIT_DELAY = 2.0
@@ -78,6 +79,7 @@ class Peer:
         self.authentication = Authentication(name, self.closing)
         self.growth = Growth(name)
         self.children = Children(name, numbers)
+        self._surplus = Surplus(self.closing)
         self._homes = Homes()
         self._loaded: set[object] = set()
         self._resolved_at: dict[str, float] = {}
@@ -160,26 +162,39 @@ class Peer:
         if not self.shape.per_path:
             lives = dataplane.host_lives(self._numbers, self._remotes, self.works)
             return dataplane.join([links, Steering(rules=lives)])
-        wish = dataplane.Inner(
+        return dataplane.join([links, dataplane.inner(self._numbers, self._inner(turn))])
+
+    def _inner(self, turn: Turn) -> dataplane.Inner:
+        return dataplane.Inner(
             self._slots,
             self._remotes,
             turn.world.kernel_esp,
             established=bool(self.tunnels),
             works=self.works,
+            bare=self._bare() if turn.world.kernel_esp else frozenset(),
         )
-        return dataplane.join([links, dataplane.inner(self._numbers, wish)])
+
+    def _bare(self) -> frozenset[int]:
+        """Tunnels with a child that we did not number, or that the operator numbers himself."""
+        if any(template.if_id_out != "0" for template in self.templates()):
+            return frozenset(range(max(1, len(self._slots))))
+        return frozenset(
+            slot
+            for tunnel in self.tunnels
+            for slot in tunnel.slots
+            for child in tunnel.sa.children
+            if child.works and child.if_id_out != dataplane.if_id(self._numbers, slot)
+        )
 
     def guard(self, turn: Turn) -> GuardWish | None:
         """What nft refuses for this peer."""
-        if self._is_cleared(turn) or self.connection is None or self.shape.per_path:
+        if self._is_cleared(turn) or self.connection is None:
             return None
-        return dataplane.guard(
-            self.connection,
-            [t.name for t in self.templates()],
-            self.paths.all(),
-            turn.world.links or (),
-            turn.world.kernel_esp,
-        )
+        paths, links = self.paths.all(), turn.world.links or ()
+        if self.shape.per_path:
+            return dataplane.guard_bare(self._inner(turn), paths, links)
+        names = [t.name for t in self.templates()]
+        return dataplane.guard(self.connection, names, paths, links, turn.world.kernel_esp)
 
     def _is_cleared(self, turn: Turn) -> bool:
         return self._wants_down(turn) and not turn.world.named(self.name)
@@ -270,6 +285,7 @@ class Peer:
         if steady:
             self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
         self.growth.step(turn, self.tunnels, self.paths, self.shape)
+        self._surplus.step(turn, turn.world.named(self.name), self.tunnels, self.shape)
         self.pins.step(turn, self.tunnels, self.paths)
 
     def _stock(self, turn: Turn) -> None:

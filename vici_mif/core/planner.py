@@ -7,6 +7,7 @@ seconds and comes with every fact.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from vici_mif.core import dataplane, report
@@ -78,7 +79,8 @@ class Planner:
     # --- taking in -----------------------------------------------------------
 
     def _take_in(self, turn: Turn, event: e.Event) -> None:
-        self.world.learn(event, turn.now)
+        for fact in self._each_peer(event):
+            self.world.learn(fact, turn.now)
         match event:
             case e.CharonConnected() | e.CharonGone():
                 self._charon_changed(turn)
@@ -96,6 +98,12 @@ class Planner:
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
             case _:
                 self._take_end(turn, event)
+
+    def _each_peer(self, event: e.Event) -> list[e.Event]:
+        """An order for all is one for each, so that one of them can be taken back."""
+        if isinstance(event, e.OrderGiven) and not event.peer:
+            return [replace(event, peer=name) for name in self.peers]
+        return [event]
 
     def _take_end(self, turn: Turn, event: e.Event) -> None:
         match event:

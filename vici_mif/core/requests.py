@@ -18,6 +18,9 @@ Key = tuple[object, ...]
 BACKOFF_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Seconds to wait after the first, second ... failure in a row."""
 
+FORGET_DELAY = 600.0
+"""Seconds after which a failure that was not tried again is forgotten."""
+
 LIMIT_DELAY = 30.0
 """Seconds after which an action without an end counts as failed."""
 
@@ -108,7 +111,14 @@ class Book:
         step = BACKOFF_DELAYS[min(count, len(BACKOFF_DELAYS)) - 1]
         failure = Failure(count, now + (step if delay is None else delay), reason, text)
         self._failures[key] = failure
+        self._forget_old(now)
         return failure
+
+    def _forget_old(self, now: float) -> None:
+        """Numbers of IKE_SAs do not come back: what nobody asked for any more is dropped."""
+        self._failures = {
+            k: f for k, f in self._failures.items() if f.retry_at + FORGET_DELAY > now
+        }
 
     def failure(self, key: Key) -> Failure | None:
         return self._failures.get(key)
