@@ -18,7 +18,8 @@ from tests.real.conftest import MakeLab
 from vici_mif.lab import namespaces
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.impair import DOWN, UP, Impairment
-from vici_mif.lab.lab import Lab, Setup, names
+from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.listing import names
 from vici_mif.lab.state import root as labs_root
 from vici_mif.lab.topology import Auth, Profile, Wish, owner
 
@@ -112,6 +113,14 @@ def test_a_full_tunnel_reaches_the_world_through_the_gateway(make_lab: MakeLab) 
     lab.stop_captures()
     assert not clear_packets(lab.captures.file("router", "eth0"), "192.0.2.1/32")
     assert clear_packets(lab.captures.file("router", "gw0"), "192.0.2.1/32") == 6
+
+
+def test_a_site_sends_everything_away_and_keeps_its_lan(make_lab: MakeLab) -> None:
+    lab = make_lab(uplinks=2, profile=Profile.SITE, full=True, ipv6=True)
+    initiate(lab)
+    for target in ("192.0.2.1", "2001:db8:ffff::1", "10.2.0.2", "10.1.0.1"):
+        assert ping(lab, "station", target) == 3
+    assert ping(lab, "client", "10.1.0.2") == 3
 
 
 def test_stock_charons_take_the_same_files(make_lab: MakeLab, stock_charon: Path) -> None:

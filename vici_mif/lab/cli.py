@@ -16,7 +16,8 @@ from vici_mif.lab import captures
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.installation import default_prefix
-from vici_mif.lab.lab import Lab, Setup, names
+from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.listing import names
 from vici_mif.lab.processes import started
 from vici_mif.lab.removal import take_down
 from vici_mif.lab.state import State, root

@@ -30,8 +30,10 @@ from vici_mif.lab.topology import (
     design,
     family,
     inside_net,
-    owner,
 )
+
+# of the client's rule for its own LAN: before charon's 220 and the controller's 150 to 169
+KEEP_LAN = 100
 
 _FORWARD = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 _QUIET = {
@@ -200,7 +202,7 @@ class Lab:
             )
         self._wire()
         impair.prepare(self.router)
-        self._masquerade()
+        self._reach_the_world()
         self._choose_data_plane(setup.data_plane)
         charons.write_files(self.topology, self.state, self.hosts, self.directory)
         if setup.capture:
@@ -219,7 +221,7 @@ class Lab:
         for name in (ROUTER, GATEWAY, CLIENT) if site else (ROUTER, GATEWAY):
             namespaces.sysctl(self.hosts[name].namespace, _FORWARD)
 
-    def _masquerade(self) -> None:
+    def _reach_the_world(self) -> None:
         wish = self.topology.wish
         if wish.full:
             dual = wish.ipv6 or wish.outer == 6
@@ -227,6 +229,9 @@ class Lab:
             pools = POOLS if dual else POOLS[:1]
             sources = inside_net(INSIDE_CLIENT, dual) if site else pools
             impair.masquerade(self.gateway, sources, (w.b.name for w in self.topology.remotes))
+            # what an operator does who sends everything away: charon's route would take his LAN
+            for lan in inside_net(INSIDE_CLIENT, dual) if site else ():
+                namespaces.keep_local(self.client.namespace, lan, KEEP_LAN)
 
     def _choose_data_plane(self, asked: str) -> None:
         esp = has_esp(self.client.namespace, self.topology)
@@ -282,16 +287,4 @@ def _check_length(directory: Path) -> None:
         raise LabError(f"{directory} is too long for a socket below it: choose a shorter --lab-dir")
 
 
-def names(where: Path | None = None) -> dict[str, str]:
-    """All labs and their condition: up, half-made, or only namespaces that a crash left."""
-    base = where or root()
-    found = {o: "leftover" for ns in namespaces.existing() if (o := owner(ns))}
-    for path in sorted(base.glob("*/state.json")):
-        try:
-            found[path.parent.name] = "up" if StateFile(path.parent).read().ready else "half-made"
-        except LabError:
-            found[path.parent.name] = "broken"
-    return dict(sorted(found.items()))
-
-
-__all__ = ["DOWN", "UP", "Impairment", "Lab", "Setup", "Wish", "names", "take_down"]
+__all__ = ["DOWN", "UP", "Impairment", "Lab", "Setup", "Wish"]

@@ -22,6 +22,7 @@ T = TypeVar("T")
 NETNS_DIR = Path("/run/netns")
 _AF = {4: 2, 6: 10}
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
+_MAIN = 254
 _IFA_F_NODAD = 0x02
 _PROTO_DHCP, _PROTO_RA, _PROTO_STATIC = 16, 9, 4
 
@@ -146,6 +147,23 @@ def add_addresses(name: str, interface: str, addresses: Iterable[str]) -> None:
             _add_address(ipr, index, address)
 
     netlink(name, work)
+
+
+def keep_local(name: str, network: str, priority: int) -> None:
+    """A rule that leaves a network to the main table, whatever tables others bring."""
+    host, _, length = network.partition("/")
+
+    def add(ipr: Any) -> None:
+        ipr.rule(
+            "add",
+            family=_AF[family(network)],
+            priority=priority,
+            dst=host,
+            dst_len=int(length),
+            table=_MAIN,
+        )
+
+    netlink(name, add)
 
 
 def _index(ipr: Any, interface: str) -> int:
