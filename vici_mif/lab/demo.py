@@ -13,7 +13,8 @@ from pathlib import Path
 from vici_mif.lab.controller import Controller, link_of
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
-from vici_mif.lab.lab import Lab, Setup, names
+from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.listing import names
 from vici_mif.lab.state import root
 from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import Wish, bare
