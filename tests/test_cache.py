@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache of builds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,13 @@ def test_a_cache_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_cleaning_keeps_what_is_asked_for(tmp_path: Path) -> None:
-    """And the record of choices."""
+    """And the record of choices, and what somebody is building now."""
     cache = Cache(tmp_path)
-    for name in ("k1", "k2", "workshop"):
+    for name in ("k1", "k2"):
         cache.begin(name)
+        cache.finish(replace(RECORD, key=name))
+    cache.begin("under-way")
     cache.choose("request", RECORD)
-    cache.finish(RECORD)
-    assert cache.clean(["k1"]) == ["k2", "workshop"]
+    assert cache.clean(["k1"]) == ["k2"]
     assert cache.chosen("request") == RECORD
+    assert cache.build("under-way").exists()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,18 +89,21 @@ class Cache:
         self._store(self.builds / "chosen" / f"{request}.json", record)
 
     def clean(self, keep: Iterable[str]) -> list[str]:
-        """Remove all builds but these, whole or not; returns what was removed."""
-        kept = {"chosen", *keep}
-        gone = [path for path in sorted(self.builds.glob("*")) if path.name not in kept]
-        for path in gone:
-            shutil.rmtree(path)
-        return [path.name for path in gone]
+        """Remove all whole builds but these; returns what was removed."""
+        names = sorted({path.parent.name for path in self.builds.glob("*/build.json")} - set(keep))
+        for name in names:
+            shutil.rmtree(self.build(name))
+        return names
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """One builder at a time; the kernel gives the lock back when a process dies."""
+        """One at a time; the kernel gives the lock back when a process dies."""
         with (self.room("locks") / name).open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another vici-mif that holds {handle.name}", file=sys.stderr)
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     @staticmethod

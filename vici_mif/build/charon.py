@@ -59,18 +59,14 @@ class Charon:
         if record:
             return record
         compiling.require_tools()
-        with self.cache.lock("charon"):
-            record = None if refresh else self.cache.chosen(name)
-            if record is None:
-                record = self.compiled(*self.pick(request, refresh), request.flavour)
-                self.cache.choose(name, record)
+        record = self.compiled(*self.pick(request, refresh), request.flavour)
+        self.cache.choose(name, record)
         return record
 
     def clean(self, requests: Iterable[Request]) -> list[str]:
         """Remove every build but those that answer these requests."""
-        with self.cache.lock("charon"), self.cache.lock("workshop"):
-            records = (self.cache.chosen(self._name(request)) for request in requests)
-            return self.cache.clean(record.key for record in records if record)
+        records = (self.cache.chosen(self._name(request)) for request in requests)
+        return self.cache.clean(record.key for record in records if record)
 
     def builder(self, record: Record) -> Builder:
         """The compiled source tree of a build, for the suites."""
@@ -100,11 +96,12 @@ class Charon:
         return [s for s in wanted if s.patches]
 
     def compiled(self, series: Series, source: Source, flavour: Flavour) -> Record:
-        """The build of exactly this; the caller holds the lock."""
+        """The build of exactly this, made unless it is there."""
         name = key([source.digest, series.digest, *flavour.words])
-        finished = self.cache.finished(name)
-        if finished:
-            return finished
+        with self.cache.lock(f"build-{name}"):
+            return self.cache.finished(name) or self._compile(name, series, source, flavour)
+
+    def _compile(self, name: str, series: Series, source: Source, flavour: Flavour) -> Record:
         place = self.cache.begin(name)
         builder = self.prepare(series, source, place)
         builder.configure(flavour, place / "prefix")
@@ -132,7 +129,8 @@ class Charon:
             version = series.base.version
             self.progress.step(f"looking for the source of strongSwan {version}")
             try:
-                source, reasons = sources.find(series.base)
+                with self.cache.lock("sources"):
+                    source, reasons = sources.find(series.base)
             except BuildError as error:
                 failed.append(f"{version}: {error}")
                 self.progress.step(f"strongSwan {version} cannot be had: {error}")

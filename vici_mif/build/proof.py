@@ -74,8 +74,7 @@ class Proof:
         flavour, dropped = debianflags.flavour(source)
         if dropped:
             self._charon.progress.step(f"without libraries for: {' '.join(dropped)}")
-        with self._charon.cache.lock("charon"):
-            record = self._charon.compiled(series, source, flavour)
+        record = self._charon.compiled(series, source, flavour)
         self.failures.outcomes(suites.run(self._charon.builder(record)), "Debian's flags")
 
     def each_patch(self) -> None:
