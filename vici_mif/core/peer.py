@@ -12,30 +12,24 @@ from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
-from vici_mif.core import dataplane, ranking, swan
 from vici_mif.core import events as e
-from vici_mif.core.actions import (
-    Initiate,
-    LoadConnection,
-    LoadSecret,
-    ReadAll,
-    ReadSa,
-    Resolve,
-)
+from vici_mif.core import ranking, swan
+from vici_mif.core.actions import Initiate, ReadSa
 from vici_mif.core.authentication import Authentication, How
 from vici_mif.core.children import Children, carrier
 from vici_mif.core.closing import Closing
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Numbers
-from vici_mif.core.family import Homes, Slot, Tunnel, choose, slots_of, template_of
+from vici_mif.core.family import Homes, Tunnel, choose, template_of
+from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
+from vici_mif.core.loading import Loading
 from vici_mif.core.mode import Shape, shape, tunnels
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
     GuardWish,
     IPAddress,
-    IPNetwork,
     PathName,
     Sa,
     Steering,
@@ -44,15 +38,8 @@ from vici_mif.core.moves import Moves
 from vici_mif.core.paths import Paths
 from vici_mif.core.pins import Pins
 from vici_mif.core.requests import Request
-from vici_mif.core.selectors import networks
 from vici_mif.core.surplus import Surplus
 from vici_mif.core.turn import Turn
-
-WAIT_DELAY = 2.0
-"""Seconds between two looks for a connection that charon does not have (no event tells)."""
-
-RESOLVE_DELAY = 3600.0
-"""Seconds after which a name is looked up again."""
 
 INITIATE_DELAY = 30.0
 """Seconds after which a stock charon is asked again to bring its tunnel up."""
@@ -70,8 +57,6 @@ class Peer:
     def __init__(self, name: str, config: ConnectionConfig, numbers: Numbers, base: str) -> None:
         self.name = name
         self.config = config
-        self._numbers = numbers
-        self._base = base
         self.paths = Paths()
         self.pins = Pins(name)
         self.moves = Moves(name, self.pins)
@@ -81,10 +66,8 @@ class Peer:
         self.children = Children(name, numbers)
         self._surplus = Surplus(self.closing)
         self._homes = Homes()
-        self._loaded: set[object] = set()
-        self._resolved_at: dict[str, float] = {}
-        self._slots: tuple[Slot, ...] = ()
-        self._remotes: tuple[IPNetwork, ...] = ()
+        self._ground = Ground(numbers)
+        self._loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
         self.tunnels: tuple[Tunnel, ...] = ()
         self.shape = Shape("one", False, 1)
@@ -113,23 +96,12 @@ class Peer:
         )
         one = None if self.shape.per_path else self._carrier(members)
         self.tunnels = self._homes.see(members, self.paths, one)
-        self._remember_inner(members)
+        self._ground.remember(members, self.templates())
 
     @staticmethod
     def _carrier(members: Sequence[Sa]) -> int | None:
         bare = [Tunnel(sa, None, None, ()) for sa in members]
         return next((tunnel.ike_id for tunnel in carrier(bare)), None)
-
-    def _remember_inner(self, members: Sequence[Sa]) -> None:
-        """Kept while the family is gone: what had these addresses must not leave in clear."""
-        if members and members[0].local_vips:
-            self._slots = slots_of(members[0].local_vips)
-        live = [ts for sa in members for c in sa.children if c.works for ts in c.remote_ts]
-        if live:
-            self._remotes = networks(tuple(live))
-        elif not self._remotes:
-            wanted = [ts for template in self.templates() for ts in template.remote_ts]
-            self._remotes = networks(tuple(wanted))
 
     def remote_addrs(self, connection: Connection) -> tuple[str, ...]:
         """One remote: the configured one, else the first the connection names."""
@@ -156,45 +128,27 @@ class Peer:
 
     def steering(self, turn: Turn) -> Steering:
         """Rules and routes this peer wishes; nothing once it is down and its SAs are gone."""
-        if self._is_cleared(turn) or not turn.world.patched or self.connection is None:
-            return Steering()
-        links = dataplane.links(self._numbers, self.paths.usable())
-        if not self.shape.per_path:
-            lives = dataplane.host_lives(self._numbers, self._remotes, self.works)
-            return dataplane.join([links, Steering(rules=lives)])
-        return dataplane.join([links, dataplane.inner(self._numbers, self._inner(turn))])
-
-    def _inner(self, turn: Turn) -> dataplane.Inner:
-        return dataplane.Inner(
-            self._slots,
-            self._remotes,
-            turn.world.kernel_esp,
-            established=bool(self.tunnels),
-            works=self.works,
-            bare=self._bare() if turn.world.kernel_esp else frozenset(),
-        )
-
-    def _bare(self) -> frozenset[int]:
-        """Tunnels with a child that we did not number, or that the operator numbers himself."""
-        if any(template.if_id_out != "0" for template in self.templates()):
-            return frozenset(range(max(1, len(self._slots))))
-        return frozenset(
-            slot
-            for tunnel in self.tunnels
-            for slot in tunnel.slots
-            for child in tunnel.sa.children
-            if child.works and child.if_id_out != dataplane.if_id(self._numbers, slot)
-        )
+        scene = self._scene(turn)
+        return self._ground.steering(scene) if scene and turn.world.patched else Steering()
 
     def guard(self, turn: Turn) -> GuardWish | None:
         """What nft refuses for this peer."""
-        if self._is_cleared(turn) or self.connection is None:
+        scene = self._scene(turn)
+        return self._ground.guard(scene) if scene else None
+
+    def _scene(self, turn: Turn) -> Scene | None:
+        if self.connection is None or self._is_cleared(turn):
             return None
-        paths, links = self.paths.all(), turn.world.links or ()
-        if self.shape.per_path:
-            return dataplane.guard_bare(self._inner(turn), paths, links)
-        names = [t.name for t in self.templates()]
-        return dataplane.guard(self.connection, names, paths, links, turn.world.kernel_esp)
+        return Scene(
+            self.connection,
+            self.templates(),
+            self.paths,
+            self.tunnels,
+            self.shape,
+            turn.world.links or (),
+            turn.world.kernel_esp,
+            self.works,
+        )
 
     def _is_cleared(self, turn: Turn) -> bool:
         return self._wants_down(turn) and not turn.world.named(self.name)
@@ -224,47 +178,15 @@ class Peer:
         self.closing.terminate(turn, sas)
 
     def _prepare(self, turn: Turn) -> bool:
-        """The connection is there and its peer has an address."""
-        if self.config.connection is not None and not self._load(turn):
+        """The connection is there, and names are being resolved."""
+        if not self._loading.step(turn):
             return False
         if self.connection is None:
-            self._look_for_connection(turn)
+            self._loading.look(turn)
             return False
-        self._resolve(turn, self.connection)
+        silent = not self.tunnels and turn.book.failure(("auth", self.name)) is not None
+        self._loading.resolve(turn, self.remote_addrs(self.connection), silent)
         return True
-
-    def _load(self, turn: Turn) -> bool:
-        """Secrets first, then the connection; True once charon has them all."""
-        assert self.config.connection is not None
-        *secrets, last = swan.loads(self.name, self.config.connection, self._base)
-        for i, load in enumerate(secrets):
-            if i not in self._loaded:
-                make = partial(LoadSecret, command=load.command, message=load.message)
-                turn.ask(("load", self.name, i), make)
-        if "connection" not in self._loaded:
-            loads = partial(LoadConnection, name=self.name, message=last.message)
-            turn.ask(("load", self.name, "connection"), loads)
-        return len(self._loaded) == len(secrets) + 1
-
-    def _look_for_connection(self, turn: Turn) -> None:
-        due_at = turn.world.connections_at + WAIT_DELAY
-        if turn.now >= due_at:
-            turn.ask(("read", self.name), ReadAll)
-        turn.wake(due_at)
-
-    def _resolve(self, turn: Turn, connection: Connection) -> None:
-        for name in self.remote_addrs(connection):
-            if ranking.literal_address(name) is None and not name.startswith("%"):
-                self._resolve_name(turn, name)
-
-    def _resolve_name(self, turn: Turn, name: str) -> None:
-        """At the start, each hour, and after a failed round of authentication."""
-        due_at = self._resolved_at.get(name, turn.now - RESOLVE_DELAY) + RESOLVE_DELAY
-        failed = turn.book.failure(("auth", self.name)) is not None and not self.tunnels
-        if turn.now >= due_at or (failed and turn.now >= due_at - RESOLVE_DELAY + 30.0):
-            self._resolved_at[name] = turn.now
-            turn.ask(("resolve", self.name, name), partial(Resolve, name=name))
-        turn.wake(due_at)
 
     def _build(self, turn: Turn, steady: bool) -> None:
         assert self.connection is not None
@@ -316,7 +238,7 @@ class Peer:
     def _hints(self, connection: Connection) -> tuple[IPAddress, ...]:
         """One inner address per tunnel: those of before, else distinct hints for new ones."""
         count = tunnels(self.config, len(self.paths.all()))
-        before = [a for slot in self._slots for a in slot]
+        before = [a for slot in self._ground.slots for a in slot]
         versions: dict[int, type[IPv4Address | IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
         asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
         asked = asked or (IPv4Address(0),)
@@ -348,8 +270,7 @@ class Peer:
             case ("pin", _, int(ike_id)):
                 self.pins.renewed(ike_id, turn.now)
             case ("load", _, part):
-                self._loaded.add(part)
-                turn.ask(("read", self.name), ReadAll)
+                self._loading.loaded(turn, part)
             case ("initiate", *_):
                 # taken only: the SA shows itself by events, or it has failed in the end
                 turn.book.fail(request.key, turn.now, "no answer", delay=INITIATE_DELAY)
@@ -386,7 +307,7 @@ class Peer:
         self.pins.forget(old_id)
 
     def charon_gone(self, now: float) -> None:
-        self._loaded.clear()
+        self._loading.charon_gone()
         self.tunnels = ()
         self.authentication.reset()
         self.moves.reset()

@@ -60,8 +60,8 @@ def _why_no_connection(peer: Peer, book: Book) -> str:
 
 
 def _load_keys(peer: Peer) -> list[tuple[object, ...]]:
-    count = len(peer.config.connection.secrets) if peer.config.connection else 0
-    return [("load", peer.name, i) for i in (*range(count), "connection")]
+    inline = peer.config.connection
+    return [("load", peer.name, i) for i in range(len(inline.secrets) + 1)] if inline else []
 
 
 def _why_no_path(peer: Peer) -> str:

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a peer wishes of the kernel: rules, routes, guard.
+
+Inner addresses and the networks behind the peer are remembered while the family is gone: what
+had these addresses must not leave in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vici_mif.core import dataplane
+from vici_mif.core.dataplane import Inner, Numbers
+from vici_mif.core.family import Slot, Tunnel, slots_of
+from vici_mif.core.mode import Shape
+from vici_mif.core.model import (
+    ChildTemplate,
+    Connection,
+    GuardWish,
+    IPNetwork,
+    Link,
+    Sa,
+    Steering,
+)
+from vici_mif.core.paths import Paths
+from vici_mif.core.selectors import networks
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the wish depends on at this moment."""
+
+    connection: Connection
+    templates: tuple[ChildTemplate, ...]
+    paths: Paths
+    tunnels: tuple[Tunnel, ...]
+    shape: Shape
+    links: tuple[Link, ...]
+    kernel_esp: bool
+    works: bool
+    """A tunnel carries traffic."""
+
+
+class Ground:
+    """The kernel's part of one peer."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self.slots: tuple[Slot, ...] = ()
+        """Inner addresses, the last that were given."""
+        self._remotes: tuple[IPNetwork, ...] = ()
+
+    def remember(self, members: Sequence[Sa], templates: Sequence[ChildTemplate]) -> None:
+        """What was negotiated; before that what the templates say."""
+        if members and members[0].local_vips:
+            self.slots = slots_of(members[0].local_vips)
+        live = [ts for sa in members for c in sa.children if c.works for ts in c.remote_ts]
+        if live:
+            self._remotes = networks(tuple(live))
+        elif not self._remotes:
+            self._remotes = networks(tuple(ts for t in templates for ts in t.remote_ts))
+
+    def steering(self, scene: Scene) -> Steering:
+        links = dataplane.links(self._numbers, scene.paths.usable())
+        if scene.shape.per_path:
+            return dataplane.join([links, dataplane.inner(self._numbers, self._inner(scene))])
+        lives = dataplane.host_lives(self._numbers, self._remotes, scene.works)
+        return dataplane.join([links, Steering(rules=lives)])
+
+    def guard(self, scene: Scene) -> GuardWish | None:
+        paths = scene.paths.all()
+        if scene.shape.per_path:
+            return dataplane.guard_bare(self._inner(scene), paths, scene.links)
+        names = [t.name for t in scene.templates]
+        return dataplane.guard(scene.connection, names, paths, scene.links, scene.kernel_esp)
+
+    def _inner(self, scene: Scene) -> Inner:
+        return Inner(
+            self.slots,
+            self._remotes,
+            scene.kernel_esp,
+            established=bool(scene.tunnels),
+            works=scene.works,
+            bare=self._bare(scene) if scene.kernel_esp else frozenset(),
+        )
+
+    def _bare(self, scene: Scene) -> frozenset[int]:
+        """Tunnels with a child that we did not number, or that the operator numbers himself."""
+        if any(template.if_id_out != "0" for template in scene.templates):
+            return frozenset(range(max(1, len(self.slots))))
+        return frozenset(
+            slot
+            for tunnel in scene.tunnels
+            for slot in tunnel.slots
+            for child in tunnel.sa.children
+            if child.works and child.if_id_out != dataplane.if_id(self._numbers, slot)
+        )

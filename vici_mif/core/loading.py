@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Comes by the connection: loads the inline one, waits for the operator's, resolves its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from vici_mif.core import ranking, swan
+from vici_mif.core.actions import LoadConnection, LoadSecret, ReadAll, Resolve
+from vici_mif.core.inline import InlineConnection
+from vici_mif.core.turn import Turn
+
+WAIT_DELAY = 2.0
+"""Seconds between two looks for a connection that charon does not have (no event tells)."""
+
+RESOLVE_DELAY = 3600.0
+"""Seconds after which a name is looked up again."""
+
+TROUBLE_DELAY = 30.0
+"""The same while the peer does not answer."""
+
+
+class Loading:
+    """One connection's way into charon."""
+
+    def __init__(self, peer: str, inline: InlineConnection | None, base: str) -> None:
+        self._peer = peer
+        self._loads = swan.loads(peer, inline, base) if inline is not None else ()
+        self._loaded: set[object] = set()
+        self._resolved_at: dict[str, float] = {}
+
+    def step(self, turn: Turn) -> bool:
+        """True once charon has all that is inline."""
+        for part, load in enumerate(self._loads):
+            if part not in self._loaded:
+                turn.ask(("load", self._peer, part), self._make(load))
+        return len(self._loaded) == len(self._loads)
+
+    def _make(self, load: swan.Load) -> partial[LoadSecret] | partial[LoadConnection]:
+        if load.command == "load-conn":
+            return partial(LoadConnection, name=self._peer, message=load.message)
+        return partial(LoadSecret, command=load.command, message=load.message)
+
+    def loaded(self, turn: Turn, part: object) -> None:
+        self._loaded.add(part)
+        turn.ask(("read", self._peer), ReadAll)
+
+    def charon_gone(self) -> None:
+        """Another charon has nothing of it."""
+        self._loaded.clear()
+
+    def look(self, turn: Turn) -> None:
+        """Is it there now? Waiting is no error: `swanctl --load-all` may come later."""
+        due_at = turn.world.connections_at + WAIT_DELAY
+        if turn.now >= due_at:
+            turn.ask(("read", self._peer), ReadAll)
+        turn.wake(due_at)
+
+    def resolve(self, turn: Turn, addresses: Iterable[str], trouble: bool) -> None:
+        """Names at the start, each hour, and more often while the peer does not answer."""
+        for name in addresses:
+            if ranking.literal_address(name) is None and not name.startswith("%"):
+                self._resolve(turn, name, TROUBLE_DELAY if trouble else RESOLVE_DELAY)
+
+    def _resolve(self, turn: Turn, name: str, delay: float) -> None:
+        due_at = self._resolved_at.get(name, turn.now - delay) + delay
+        if turn.now >= due_at and turn.ask(
+            ("resolve", self._peer, name), partial(Resolve, name=name)
+        ):
+            self._resolved_at[name] = turn.now
+        turn.wake(due_at)
