@@ -163,7 +163,7 @@ def test_without_its_device_inner_traffic_goes_nowhere(remote: IPNetwork) -> Non
 def test_each_inner_address_has_its_table_and_interface() -> None:
     """Kernel ESP: one xfrm interface per tunnel; its id is its table's number."""
     steering = wish(LAN, kernel_esp=True)
-    tables = {str(r.source): r.table for r in steering.rules if r.priority == 154}
+    tables = {str(r.source): r.table for r in steering.rules if r.priority == 150}
 
     assert tables == {"10.9.0.1/32": 7832, "10.9.0.2/32": 7833}
     assert steering.interfaces == (

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -669,7 +669,7 @@ def test_lost_tunnels_stay_unreachable() -> None:
     for ike_id in list(world.sas):
         world.peer_deletes(ike_id)
     world.run(5)
-    inner = [r for r in world.steering.rules if r.priority == 154]
+    inner = [r for r in world.steering.rules if r.priority == 150]
 
     assert len(inner) == 3
     assert world.steering.routes
@@ -724,8 +724,6 @@ def test_passive_when_the_peer_began() -> None:
 
 def test_ipv6_outside_and_inside() -> None:
     """The same with IPv6."""
-    from ipaddress import ip_interface
-
     six = replace(ROAD_WARRIOR, remote_addrs=("2001:db8::1",), vips=("0.0.0.0", "::"))
     links = {
         f"eth{i}": replace(link(i), addresses=(ip_interface(f"2001:db8:{i + 1}::2/64"),))
@@ -799,3 +797,17 @@ def test_an_order_for_all_can_be_taken_back_for_one() -> None:
 
     assert world.status.orders == ()
     assert world.seats() == AT_HOME
+
+
+def test_an_inner_address_on_an_uplink_is_no_link_address() -> None:
+    """kernel-netlink puts virtual IPs on an uplink: they get no rule of a link, and no pair."""
+    world = up()
+    vip = ip_interface("10.9.0.2/32")
+    eth0 = world.links["eth0"]
+    world.links["eth0"] = replace(eth0, addresses=(vip, *eth0.addresses))
+    world.see_links()
+    world.run(20)
+    about = [r for r in world.steering.rules if r.source == vip.network]
+
+    assert [r.table for r in about] == [7833]
+    assert (world.seats(), world.hq.state) == (AT_HOME, "up")

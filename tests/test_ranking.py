@@ -10,7 +10,7 @@ import pytest
 from vici_mif.core.config import LinkMatch
 from vici_mif.core.model import Link, Pair, PathName
 from vici_mif.core.path import PathState
-from vici_mif.core.ranking import Path, Remote, best, candidates, quality, remotes
+from vici_mif.core.ranking import Path, Remote, best, candidates, quality, remotes, without
 
 GW = Remote("gw", ip_address("203.0.113.1"))
 GW6 = Remote("gw6", ip_address("2001:db8::1"))
@@ -128,3 +128,19 @@ def test_home_is_first_among_equals() -> None:
 def test_quality_is_total(state: PathState) -> None:
     """Each state has a place."""
     assert quality(state) in range(4)
+
+
+def test_a_host_address_is_no_uplinks_first_choice() -> None:
+    """An inner address that is not known yet may be listed first; PPP has nothing else."""
+    (both,) = without([link("eth0", "2001:db8:9::1/128", "2001:db8:1::1/64")], [])
+    (ppp,) = without([link("ppp0", "10.64.0.1/32")], [])
+
+    assert str(both.addresses[0]) == "2001:db8:1::1/64"
+    assert len(ppp.addresses) == 1
+
+
+def test_known_inner_addresses_are_not_the_links() -> None:
+    """Wherever charon put them."""
+    (found,) = without([link("eth0", "192.0.2.1/24", "10.9.0.1/32")], [ip_address("10.9.0.1")])
+
+    assert [str(a) for a in found.addresses] == ["192.0.2.1/24"]

@@ -3,10 +3,10 @@
 
 Order of the rules, from `rules` on (charon's own, 220, comes after all of them):
 
-    +0  from LINK-ADDRESS lookup T_link suppress 0   by its own link, where it has a route
-    +1  from LINK-ADDRESS lookup main suppress 0     LANs and other specific routes of the host
-    +2  from LINK-ADDRESS lookup T_link              the link's own default route
-    +4  from INNER lookup T_inner                    its tunnel, or unreachable
+    +0  from INNER lookup T_inner                    its tunnel, or unreachable
+    +2  from LINK-ADDRESS lookup T_link suppress 0   by its own link, where it has a route
+    +3  from LINK-ADDRESS lookup main suppress 0     LANs and other specific routes of the host
+    +4  from LINK-ADDRESS lookup T_link              the link's own default route
     +6  iif lo to TS lookup 220 suppress LEN         other connections' more specific children
     +7  iif lo to TS lookup main suppress LEN        link subnets inside TS
     +8  iif lo lookup main                           0.0.0.0/0 and no tunnel works: the host lives
@@ -38,6 +38,10 @@ from vici_mif.core.model import (
 )
 from vici_mif.core.ranking import Path
 from vici_mif.core.selectors import protected
+
+INNER, LINK, SPECIFIC, LIVES, UNBOUND = 0, 2, 6, 8, 9
+"""Offsets in `rules`. Inner addresses come first: charon may put them on an uplink
+(kernel-netlink does), where they look like addresses of the link."""
 
 MAIN = 254
 CHARON = 220
@@ -101,9 +105,9 @@ def links(numbers: Numbers, paths: Iterable[Path]) -> Steering:
 def _by_own_link(numbers: Numbers, address: IPAddress, table: int) -> tuple[Rule, ...]:
     source, version = host(address), address.version
     return (
-        Rule(numbers.priority(0), version, table, source=source, suppress_prefixlength=0),
-        Rule(numbers.priority(1), version, MAIN, source=source, suppress_prefixlength=0),
-        Rule(numbers.priority(2), version, table, source=source),
+        Rule(numbers.priority(LINK), version, table, source=source, suppress_prefixlength=0),
+        Rule(numbers.priority(LINK + 1), version, MAIN, source=source, suppress_prefixlength=0),
+        Rule(numbers.priority(LINK + 2), version, table, source=source),
     )
 
 
@@ -136,7 +140,7 @@ def inner(numbers: Numbers, wish: Inner) -> Steering:
 def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
     table = numbers.inner_table(index)
     return Steering(
-        rules=tuple(Rule(numbers.priority(4), a.version, table, source=host(a)) for a in slot),
+        rules=tuple(Rule(numbers.priority(INNER), a.version, table, source=host(a)) for a in slot),
         routes=_routes(wish, table, slot, _device(wish, index)),
         interfaces=_interface(wish, index, table),
     )
@@ -186,7 +190,7 @@ def _to(numbers: Numbers, remote: IPNetwork, table: int) -> tuple[Rule, ...]:
     to = remote if length else None
     return (
         Rule(
-            numbers.priority(6),
+            numbers.priority(SPECIFIC),
             version,
             CHARON,
             destination=to,
@@ -194,14 +198,14 @@ def _to(numbers: Numbers, remote: IPNetwork, table: int) -> tuple[Rule, ...]:
             suppress_prefixlength=length,
         ),
         Rule(
-            numbers.priority(7),
+            numbers.priority(SPECIFIC + 1),
             version,
             MAIN,
             destination=to,
             iif="lo",
             suppress_prefixlength=length,
         ),
-        Rule(numbers.priority(9), version, table, destination=to, iif="lo"),
+        Rule(numbers.priority(UNBOUND), version, table, destination=to, iif="lo"),
     )
 
 
@@ -210,7 +214,7 @@ def host_lives(numbers: Numbers, remotes: Iterable[IPNetwork], works: bool) -> t
     if works:
         return ()
     whole = dict.fromkeys(remote.version for remote in remotes if remote.prefixlen == 0)
-    return tuple(Rule(numbers.priority(8), version, MAIN, iif="lo") for version in whole)
+    return tuple(Rule(numbers.priority(LIVES), version, MAIN, iif="lo") for version in whole)
 
 
 def guard(

@@ -30,6 +30,7 @@ from vici_mif.core.model import (
     Connection,
     GuardWish,
     IPAddress,
+    Link,
     PathName,
     Sa,
     Steering,
@@ -66,6 +67,7 @@ class Peer:
         self.children = Children(name, numbers)
         self._surplus = Surplus(self.closing)
         self._homes = Homes()
+        self._links: tuple[Link, ...] = ()
         self._ground = Ground(numbers)
         self._loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
@@ -81,7 +83,9 @@ class Peer:
         self.connection = (world.connections or {}).get(self.name)
         if self.connection is not None and world.links is not None:
             peers = ranking.remotes(self.remote_addrs(self.connection), world.names)
-            found = ranking.candidates(self.config.links, world.links, peers)
+            inner = {*world.inner, *(a for slot in self._ground.slots for a in slot)}
+            self._links = ranking.without(world.links, inner)
+            found = ranking.candidates(self.config.links, self._links, peers)
             for path in self.paths.see(found, turn.now):
                 self.moves.link_returned(turn, path)
                 turn.book.forgive(("auth", self.name))
@@ -145,7 +149,7 @@ class Peer:
             self.paths,
             self.tunnels,
             self.shape,
-            turn.world.links or (),
+            self._links,
             turn.world.kernel_esp,
             self.works,
         )
@@ -236,19 +240,22 @@ class Peer:
         return How(self.name, vips, child)
 
     def _hints(self, connection: Connection) -> tuple[IPAddress, ...]:
-        """One inner address per tunnel: those of before, else distinct hints for new ones."""
+        """One inner address per tunnel: those the operator names, else distinct hints.
+
+        Never those of before: asked for .1 and .2, a memory pool that gave both back hands out
+        its first free lease (.2) for .1 and, since .2 is this host's now, .2 once more. For
+        hints that are no addresses of the pool it gives each of them once (mem_pool.c).
+        """
         count = tunnels(self.config, len(self.paths.all()))
-        before = [a for slot in self._ground.slots for a in slot]
         versions: dict[int, type[IPv4Address | IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
         asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
         asked = asked or (IPv4Address(0),)
-        candidates: tuple[IPAddress, ...] = (*before, *asked)
         hints: list[IPAddress] = []
         for version in dict.fromkeys(a.version for a in asked):
-            known = [a for a in candidates if a.version == version and int(a)]
+            named = [a for a in asked if a.version == version and int(a)]
             fresh: list[IPAddress] = [versions[version](i + 1) for i in range(count)]
-            hints.extend([*dict.fromkeys(known), *fresh][:count])
-        return tuple(hints) if count > 1 or before else ()
+            hints.extend([*dict.fromkeys(named), *fresh][:count])
+        return tuple(hints) if count > 1 else ()
 
     # --- how things ended ----------------------------------------------------
 

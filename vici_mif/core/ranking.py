@@ -7,12 +7,12 @@ resolver or the operator put them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from vici_mif.core.config import LinkMatch
-from vici_mif.core.model import IPAddress, Link, Pair, PathName
+from vici_mif.core.model import IPAddress, IPInterface, Link, Pair, PathName
 from vici_mif.core.path import WORKS, PathState
 
 
@@ -68,6 +68,20 @@ def literal_address(text: str) -> IPAddress | None:
     except ValueError:
         return None
     return None if address.is_unspecified else address
+
+
+def without(links: Iterable[Link], inner: Collection[IPAddress]) -> tuple[Link, ...]:
+    """The links without inner addresses: kernel-netlink puts them on an uplink.
+
+    Of what is left, host addresses come last: on IPv6 the newest address is listed first, so an
+    inner one that is not known as such yet must not become the uplink's address.
+    """
+    return tuple(replace(link, addresses=_outer(link, inner)) for link in links)
+
+
+def _outer(link: Link, inner: Collection[IPAddress]) -> tuple[IPInterface, ...]:
+    kept = [a for a in link.addresses if a.ip not in inner]
+    return tuple(sorted(kept, key=lambda a: a.network.prefixlen == a.max_prefixlen))
 
 
 def candidates(

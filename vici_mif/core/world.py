@@ -35,6 +35,11 @@ class World:
         return self.charon is None or LIBIPSEC not in self.charon.plugins
 
     @property
+    def inner(self) -> frozenset[IPAddress]:
+        """Inner addresses of all IKE_SAs, also of other connections."""
+        return frozenset(vip for sa in (self.sas or {}).values() for vip in sa.local_vips)
+
+    @property
     def known(self) -> bool:
         """Charon and the links were both looked at."""
         return None not in (self.charon, self.connections, self.sas, self.links)
