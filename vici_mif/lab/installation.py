@@ -52,4 +52,4 @@ def default_prefix() -> Path:
     try:
         return Charon().path(Request(default_patches()))
     except BuildError as error:
-        raise LabError(f"{error}; or name another one: --charon PREFIX") from error
+        raise LabError(f"{error} (or name another one with --charon PREFIX)") from error
