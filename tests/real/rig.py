@@ -26,6 +26,10 @@ from vici_mif.lab.topology import CLIENT
 PROGRAM = [sys.executable, "-m", "vici_mif"]
 PATIENCE = 60.0
 
+INSIDE = "(net 10.222.0.0/24 or net 10.100.0.0/24) and not udp port 4500"
+"""A road warrior's protected traffic. IKE is none: a charon that roams by itself also tries the
+inside address that the gateway announces (ADDITIONAL_IP4_ADDRESS)."""
+
 
 class Controller:
     """`vici-mif run` with one configuration, started and ended as often as a test wants."""
@@ -185,12 +189,12 @@ def esp_bytes(lab: Lab, uplink: str) -> int:
     return int(lab.client.exec(["cat", path]).stdout)
 
 
-def captured(lab: Lab, uplink: str, expression: str) -> int:
-    """Packets in the capture of an uplink that match."""
+def captured(lab: Lab, uplink: str, expression: str) -> list[str]:
+    """Packets in the capture of an uplink that match, as tcpdump shows them."""
     file = lab.captures.file("router", uplink)
     argv = ["tcpdump", "-n", "-r", str(file), expression]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return len(done.stdout.splitlines())
+    return done.stdout.splitlines()
 
 
 def ours(lab: Lab) -> list[str]:
@@ -211,5 +215,6 @@ def ours(lab: Lab) -> list[str]:
 
 
 def on(peer: PeerStatus) -> dict[str, TunnelStatus]:
-    """Tunnels by the link of the path they are on."""
-    return {(t.current or "?").partition("/")[0]: t for t in peer.tunnels}
+    """Tunnels by the link of the path they are on; one that carries counts before a spare."""
+    order = sorted(peer.tunnels, key=lambda t: bool(t.children))
+    return {(t.current or "?").partition("/")[0]: t for t in order}

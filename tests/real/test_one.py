@@ -28,9 +28,9 @@ def site(make_lab: MakeLab) -> Iterator[Controller]:
         controller.until(is_up)
         yield controller
         lab.stop_captures()
-        assert {link: rig.captured(lab, link, INSIDE) for link in UPLINKS} == dict.fromkeys(
-            UPLINKS, 0
-        )
+        assert {link: rig.captured(lab, link, INSIDE) for link in UPLINKS} == {
+            link: [] for link in UPLINKS
+        }
 
 
 def is_up(peer: PeerStatus) -> bool:
