@@ -579,6 +579,7 @@ def test_stop_without_charon() -> None:
     """Nothing to wait for."""
     world = up()
     world.lose_charon(with_sas=True)
+    world.run(1)
     world.feed(e.Stopping())
 
     assert world.planner.stopped
@@ -660,6 +661,22 @@ def test_everything_behind_a_dead_peer_leaves_the_host_alive() -> None:
 
     assert world.hq.state == "up"
     assert not [r for r in world.steering.rules if r.priority == 158]
+
+
+def test_a_charon_that_goes_leaves_the_host_alive() -> None:
+    """0.0.0.0/0 and charon is gone: inner sources stay refused, the host's own traffic lives."""
+    whole = replace(
+        ROAD_WARRIOR,
+        children=(ChildTemplate("net", local_ts=("dynamic",), remote_ts=("0.0.0.0/0",)),),
+    )
+    world = up(connection=whole)
+    inner = [rule for rule in world.steering.rules if rule.priority == 154]
+    world.lose_charon(with_sas=True)
+    world.run(1)
+
+    assert [rule for rule in world.steering.rules if rule.priority == 154] == inner != []
+    assert [r.table for r in world.steering.rules if r.priority == 158] == [254]
+    assert {route.device for route in world.steering.routes} == {None}
 
 
 def test_lost_tunnels_stay_unreachable() -> None:

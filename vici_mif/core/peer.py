@@ -133,7 +133,8 @@ class Peer:
     def steering(self, turn: Turn) -> Steering:
         """Rules and routes this peer wishes; nothing once it is down and its SAs are gone."""
         scene = self._scene(turn)
-        return self._ground.steering(scene) if scene and turn.world.patched else Steering()
+        steered = turn.world.last is not None and turn.world.last.patched
+        return self._ground.steering(scene) if scene and steered else Steering()
 
     def guard(self, turn: Turn) -> GuardWish | None:
         """What nft refuses for this peer."""

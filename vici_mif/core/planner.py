@@ -169,6 +169,7 @@ class Planner:
         if self._stop_at is not None:
             turn.wake(self._stop_at)
         if not self.world.known:
+            self._ground_without_charon(turn)
             self._tell(turn)
             return
         for peer in self.peers.values():
@@ -178,6 +179,11 @@ class Planner:
         for peer in self.peers.values():
             peer.act(turn, self._steady)
         self._tell(turn)
+
+    def _ground_without_charon(self, turn: Turn) -> None:
+        """It went: inner sources stay refused, and the host's own traffic must live."""
+        if self.world.charon is None and self._steering is not None and self.world.links:
+            self._ground(turn)
 
     def _ground(self, turn: Turn) -> None:
         """The kernel first: rules for a link before anything leaves by it.

@@ -16,6 +16,8 @@ class World:
     """The last word about everything, newest fact wins."""
 
     charon: e.CharonConnected | None = None
+    last: e.CharonConnected | None = None
+    """The charon of now, or the one that went: what it left in the kernel is still there."""
     charon_why: str = ""
     connections: dict[str, Connection] | None = None
     """None until charon was asked."""
@@ -32,7 +34,7 @@ class World:
 
     @property
     def kernel_esp(self) -> bool:
-        return self.charon is None or LIBIPSEC not in self.charon.plugins
+        return self.last is None or LIBIPSEC not in self.last.plugins
 
     @property
     def inner(self) -> frozenset[IPAddress]:
@@ -58,7 +60,7 @@ class World:
         match event:
             case e.CharonConnected():
                 self._forget_charon("")
-                self.charon = event
+                self.charon = self.last = event
             case e.CharonGone(why):
                 self._forget_charon(why)
             case e.ConnectionsSeen(connections):
