@@ -115,6 +115,6 @@ class Cache:
 
     @staticmethod
     def _store(path: Path, record: Record) -> None:
-        fresh = path.with_suffix(".new")
+        fresh = path.with_suffix(f".{os.getpid()}")  # two may finish at the same moment
         fresh.write_text(json.dumps(asdict(record), indent=1) + "\n")
         fresh.replace(path)
