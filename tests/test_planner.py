@@ -670,11 +670,11 @@ def test_a_charon_that_goes_leaves_the_host_alive() -> None:
         children=(ChildTemplate("net", local_ts=("dynamic",), remote_ts=("0.0.0.0/0",)),),
     )
     world = up(connection=whole)
-    inner = [rule for rule in world.steering.rules if rule.priority == 154]
+    inner = [rule for rule in world.steering.rules if rule.priority == 150]
     world.lose_charon(with_sas=True)
     world.run(1)
 
-    assert [rule for rule in world.steering.rules if rule.priority == 154] == inner != []
+    assert [rule for rule in world.steering.rules if rule.priority == 150] == inner != []
     assert [r.table for r in world.steering.rules if r.priority == 158] == [254]
     assert {route.device for route in world.steering.routes} == {None}
 
@@ -828,3 +828,65 @@ def test_an_inner_address_on_an_uplink_is_no_link_address() -> None:
 
     assert [r.table for r in about] == [7833]
     assert (world.seats(), world.hq.state) == (AT_HOME, "up")
+
+
+def test_one_member_terminated_by_hand_is_healed() -> None:
+    """`swanctl --terminate --ike-id N`: others live, so the peer was not taken down."""
+    world = up()
+    gone = next(t.ike_id for t in world.hq.tunnels if t.home == E1)
+    sa = replace(world.sas.pop(gone), state="DELETING", tasks_active=("IKE_DELETE",))
+    world.feed(e.SaClosed(sa))
+    world.run(10)
+
+    assert world.status.orders == ()
+    assert world.seats() == AT_HOME
+
+
+def test_an_sa_whose_time_is_over_is_no_order() -> None:
+    """charon closes it by itself: then we authenticate again."""
+    world = up()
+    for ike_id in list(world.sas):
+        sa = replace(world.sas.pop(ike_id), state="DELETING", tasks_active=("IKE_DELETE",))
+        world.feed(e.SaClosed(replace(sa, rekey_delay=0.0)))
+    world.run(10)
+
+    assert world.status.orders == ()
+    assert world.seats() == AT_HOME
+
+
+def test_a_move_to_a_link_that_goes_is_superseded_at_once() -> None:
+    """Not after its time is over."""
+    world = up()
+    world.dead = {"eth0"}
+    world.link_down("eth1")
+    world.run(1)
+    assert world.seats()[E1] == E0
+    world.link_down("eth0")
+    world.run(0.2)
+
+    assert world.seats() == {E0: E2, E1: E2, E2: E2}
+
+
+def test_nothing_begins_before_the_kernel_is_ready() -> None:
+    """A slow kernel: no authentication and no child before its rules stand."""
+    world = World()
+    world._do_Steer = lambda action: world._done(action.tag, 0.5)  # type: ignore[method-assign]
+    world.start().run(5)
+    steers, begun = (
+        [at for at, x in world.log if isinstance(x, kind)]
+        for kind in (a.Steer, a.CreateIke | a.CreateChild)
+    )
+
+    assert world.hq.state == "up"
+    assert not [at for at in begun if any(0 <= at - steer < 0.5 for steer in steers)]
+
+
+def test_a_second_family_that_carries_is_not_closed() -> None:
+    """Whoever opened it: a tunnel that works is not given up for tidiness."""
+    world = up()
+    other = replace(world.sas[1], unique_id=90, family=90)
+    world.sas[90] = other
+    world.feed(e.SaSeen(other))
+    world.run(60)
+
+    assert 90 in world.sas
