@@ -46,7 +46,7 @@ class Charon:
 
     def path(self, request: Request) -> Path:
         """The prefix of a finished build."""
-        record = self.cache.chosen(self._name(request))
+        record = self._chosen(request)
         if record is None:
             flag = " --stock" if request.stock else ""
             raise BuildError(f"charon is not built yet. Run: vici-mif charon build{flag}")
@@ -54,18 +54,17 @@ class Charon:
 
     def build(self, request: Request, refresh: bool = False) -> Record:
         """Build unless it is there; refresh looks for newer sources first."""
-        name = self._name(request)
-        record = None if refresh else self.cache.chosen(name)
+        record = None if refresh else self._chosen(request)
         if record:
             return record
         compiling.require_tools()
         record = self.compiled(*self.pick(request, refresh), request.flavour)
-        self.cache.choose(name, record)
+        self.cache.choose(self._name(request), record)
         return record
 
     def clean(self, requests: Iterable[Request]) -> list[str]:
         """Remove every build but those that answer these requests."""
-        records = (self.cache.chosen(self._name(request)) for request in requests)
+        records = map(self._chosen, requests)
         return self.cache.clean(record.key for record in records if record)
 
     def builder(self, record: Record) -> Builder:
@@ -76,11 +75,17 @@ class Charon:
             raise BuildError(f"the source tree in {place} is gone. Remove {place} and build again")
         return Builder(found[0].parent, place / "build.log", self.progress)
 
+    def _chosen(self, request: Request) -> Record | None:
+        """The build that answered this request before, unless its series has changed."""
+        record = self.cache.chosen(self._name(request))
+        current = {series.digest for series in self._candidates(request)}
+        return record if record and record.series in current else None
+
     def _name(self, request: Request) -> str:
-        candidates = self._candidates(request)
+        newest = self._candidates(request)[0]
         named = str(request.tarballs.resolve()) if request.tarballs else ""
-        parts = [part for s in candidates for part in (s.base.sha256, s.digest)]
-        return key([request.release, str(request.stock), named, *parts, *request.flavour.words])
+        parts = [request.release, str(request.stock), named, newest.base.sha256, newest.digest]
+        return key([*parts, *request.flavour.words])
 
     def _candidates(self, request: Request) -> list[Series]:
         """The series to try, newest first; stock needs their bases only."""
