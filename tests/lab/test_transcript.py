@@ -20,7 +20,7 @@ from tests.lab.story import (
     WLAN,
     Story,
 )
-from vici_mif.lab import ladder, pcap, tshark
+from vici_mif.lab import ladder, pcap, proof, tshark
 from vici_mif.lab.ikekeys import IkeKeys, read_keys
 from vici_mif.lab.ikev2 import PROTOCOL_IKE, Exchange, N, Notify
 from vici_mif.lab.transcript import Transcript, transcript
@@ -32,9 +32,9 @@ def told(story: Story) -> Transcript:
     return transcript(story.packets, ALL_KEYS)
 
 
-def stock() -> Transcript:
-    keys = read_keys((DATA / "stock.ikev2").read_text())
-    return transcript(pcap.read(DATA / "stock.pcap"), keys)
+def captured(name: str) -> Transcript:
+    keys = read_keys((DATA / f"{name}.ikev2").read_text())
+    return transcript(pcap.read(DATA / f"{name}.pcap"), keys)
 
 
 def test_a_clone_gets_a_name_its_parent_and_its_spis() -> None:
@@ -174,7 +174,7 @@ def test_a_second_ike_sa_init_has_a_name_of_its_own() -> None:
 
 def test_two_stock_charons() -> None:
     """A rekeyed child, a rekeyed IKE SA, both deleted: strongSwan 6.1.0 on the wire."""
-    found = stock()
+    found = captured("stock")
 
     assert [(m.name, m.cloned) for m in found.members.values()] == [
         ("root", False),
@@ -185,14 +185,57 @@ def test_two_stock_charons() -> None:
     assert not any(step.problem for step in found.steps)
 
 
-@pytest.mark.skipif(not tshark.installed(), reason="tshark is not installed")
-def test_tshark_reads_the_same() -> None:
-    """The outside judge: exchange, message id and notifies of each message of that capture."""
-    theirs = tshark.messages(DATA / "stock.pcap", DATA / "stock.ikev2")
+def test_a_family_of_patched_charons() -> None:
+    """One authentication, two clones, each moved before its child; RFC 7791 on the wire."""
+    found = captured("family")
+    children = {child.member: str(child.client_ts[0].start) for child in found.children}
 
-    assert len(theirs) == 16
-    assert tshark.agrees(stock().steps, Counter(theirs)).holds
-    assert not tshark.agrees(stock().steps[1:], Counter(theirs)).holds
+    assert [m.name for m in found.members.values()] == ["root", "clone 1", "clone 2"]
+    assert [m.parent for m in found.members.values()] == [None, "root", "root"]
+    assert [len(m.moves) for m in found.members.values()] == [2, 1, 1]
+    assert children == {
+        "root": "10.222.0.1",
+        "clone 1": "10.222.0.2",
+        "clone 2": "10.222.0.3",
+    }
+    assert not any(step.problem for step in found.steps)
+    assert proof.one_authentication(pcap.read(DATA / "family.pcap")).holds
+
+
+def test_what_a_clone_looks_like_on_the_wire() -> None:
+    """RFC 7791, 5.1 and 5.2: where each notify stands, and nothing else in the response."""
+    steps = captured("family").steps
+    support = [s for s in steps if s.message.notify(N.CLONE_IKE_SA_SUPPORTED)]
+    requests = [s for s in steps if s.message.notify(N.CLONE_IKE_SA)]
+    ids = {s.message.header.message_id for s in requests}
+    answers = [
+        s.message
+        for s in steps
+        if s.message.header.exchange == Exchange.CREATE_CHILD_SA
+        and s.message.header.response
+        and s.member == "root"
+        and s.message.header.message_id in ids
+    ]
+
+    assert [s.message.header.exchange for s in support] == [Exchange.IKE_AUTH] * 2
+    assert [s.message.header.response for s in support] == [False, True]
+    assert {s.message.header.exchange for s in requests} == {Exchange.CREATE_CHILD_SA}
+    assert len(requests) == len(answers) == 2
+    assert {s.message.notify(N.CLONE_IKE_SA) for s in requests} == {Notify(N.CLONE_IKE_SA)}
+    assert [list(answer.notifies()) for answer in answers] == [[], []]
+    assert [answer.selectors() for answer in answers] == [{}, {}]
+
+
+@pytest.mark.skipif(not tshark.installed(), reason="tshark is not installed")
+@pytest.mark.parametrize("name", ["stock", "family"])
+def test_tshark_reads_the_same(name: str) -> None:
+    """The outside judge: exchange, message id and notifies of each message of a capture."""
+    theirs = Counter(tshark.messages(DATA / f"{name}.pcap", DATA / f"{name}.ikev2"))
+    steps = captured(name).steps
+
+    assert theirs.total() > 15
+    assert tshark.agrees(steps, theirs).holds
+    assert not tshark.agrees(steps[1:], theirs).holds
     assert not tshark.agrees([], Counter()).holds
 
 
