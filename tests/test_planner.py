@@ -890,3 +890,32 @@ def test_a_second_family_that_carries_is_not_closed() -> None:
     world.run(60)
 
     assert 90 in world.sas
+
+
+NAMED = replace(ROAD_WARRIOR, remote_addrs=("gw.example.org",))
+
+
+def test_a_resolver_that_is_not_up_yet() -> None:
+    """At boot: asked again within seconds, and status says what is missing."""
+    world = World(connection=NAMED)
+    answer = world._do_Resolve
+    world._do_Resolve = lambda action: world._failed(action.tag, "failed")  # type: ignore[method-assign]
+    world.start().run(5)
+    assert (world.hq.state, "gw.example.org" in world.hq.why) == ("waiting", True)
+    world._do_Resolve = answer  # type: ignore[method-assign]
+    world.run(10)
+
+    assert world.hq.state == "up"
+
+
+def test_a_resolver_that_rotates_moves_nothing() -> None:
+    """The address in use stays, also where the zone lists it last or no more."""
+    world = up(connection=NAMED)
+    seats = world.seats()
+    moves = len(world.actions(a.Migrate))
+    world.feed(e.NameResolved("gw.example.org", (ip_address("203.0.113.9"), ip_address(GATEWAY))))
+    world.feed(e.NameResolved("gw.example.org", (ip_address("203.0.113.9"),)))
+    world.run(1)
+
+    assert world.seats() == seats
+    assert len(world.actions(a.Migrate)) == moves

@@ -63,6 +63,10 @@ class Loading:
             if ranking.literal_address(name) is None and not name.startswith("%"):
                 self._resolve(turn, name, TROUBLE_DELAY if trouble else RESOLVE_DELAY)
 
+    def unresolved(self, name: object) -> None:
+        """No answer: again after the back-off, not after the hour."""
+        self._resolved_at.pop(str(name), None)
+
     def _resolve(self, turn: Turn, name: str, delay: float) -> None:
         due_at = self._resolved_at.get(name, turn.now - delay) + delay
         if turn.now >= due_at and turn.ask(

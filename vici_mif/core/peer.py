@@ -304,6 +304,9 @@ class Peer:
                 self.moves.not_moved(turn, self.paths, ike_id, reason, text)
             case ("test", _, PathName() as path):
                 self.moves.not_tested(turn, self.paths, path, reason, text)
+            case ("resolve", _, name):
+                self._loading.unresolved(name)
+                turn.book.fail(request.key, turn.now, reason, text)
             case _:
                 turn.book.fail(request.key, turn.now, reason, text)
 

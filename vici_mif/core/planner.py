@@ -54,7 +54,7 @@ class Planner:
         turn = Turn(self.world, self._book, now)
         self._take_in(turn, event)
         for tag in self._book.expired(now):
-            self._failed(turn, e.ActionFailed(tag, "timeout", "no end was told in time"))
+            self._failed(turn, e.ActionFailed(tag, "timeout", "no answer in time"))
         self._step(turn)
         self._wakes = turn.wakes
         return turn.actions

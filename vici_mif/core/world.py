@@ -69,13 +69,19 @@ class World:
             case e.LinksSeen(links):
                 self.links = links
             case e.NameResolved(name, addresses):
-                self.names[name] = addresses
+                self.names[name] = self._in_use_first(name, addresses)
             case e.OrdersRead(orders):
                 self.orders = orders
             case e.OrderGiven() | e.OrderCleared():
                 self._order(event)
             case _:
                 self._learn_sa(event)
+
+    def _in_use_first(self, name: str, found: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
+        """Resolvers rotate and zones change: an address that works is not left for that."""
+        used = {sa.remote for sa in (self.sas or {}).values() if sa.established}
+        kept = [a for a in self.names.get(name, ()) if a in used]
+        return tuple(dict.fromkeys([*kept, *found]))
 
     def _learn_sa(self, event: e.Event) -> None:
         match event:
