@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyroute2 import IPRoute, NetlinkError, netns
+from pyroute2 import IPRoute, NetlinkError, config, netns
 
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.topology import Port, Wire, bare, family
 
 T = TypeVar("T")
+
+# seconds for its helper process: two are too few where processors are translated
+config.default_communicate_timeout = 30
+config.default_create_socket_timeout = 30
 
 NETNS_DIR = Path("/run/netns")
 _AF = {4: 2, 6: 10}
