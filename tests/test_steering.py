@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from tests.namespace import ip, own_namespace
-from vici_mif.core.model import LinkTable, Route, Rule, Steering
+from vici_mif.core.model import LinkTable, Route, Rule, Steering, XfrmInterface
 from vici_mif.edges.steering import Range, Steerer, clean
 
 pytestmark = pytest.mark.real
@@ -202,3 +203,32 @@ async def test_main_without_default_but_for_this_host() -> None:
     assert "150:\tfrom all iif lo lookup main suppress_prefixlength 0" in ip("rule")
     assert await Steerer(Range()).apply(Steering(rules=(rule,))) == []
     assert ip("rule").count("150:") == 1
+
+
+async def test_xfrm_interfaces() -> None:
+    """Made, given their MTU, made anew for another if_id, and gone with the wish."""
+    if not has_xfrm_interfaces():
+        pytest.skip("this kernel has no xfrm interfaces: `make guest` has one that does")
+    steerer = Steerer(Range())
+    ip("addr add 10.3.0.1/32 dev lo")
+
+    for if_id, mtu in ((7791, 1400), (7799, 1300)):
+        interfaces = (XfrmInterface("mif1", if_id, mtu), XfrmInterface("mif2", 7792))
+        wish = replace(inner(device="mif1"), interfaces=interfaces)
+        assert await steerer.apply(wish) == []
+        shown = ip("-d link show mif1")
+        assert f"if_id {if_id:#x}" in shown
+        assert f"mtu {mtu}" in shown
+        assert "dev mif1" in leaves_by("10.1.0.1", "10.3.0.1")
+
+    await steerer.apply(Steering())
+    assert "mif" not in ip("link")
+
+
+def has_xfrm_interfaces() -> bool:
+    try:
+        ip("link add mifprobe type xfrm if_id 1")
+    except AssertionError:
+        return False
+    ip("link del mifprobe")
+    return True

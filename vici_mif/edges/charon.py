@@ -19,6 +19,8 @@ from vici_mif.core.model import Sa
 from vici_mif.edges import requests, vici
 from vici_mif.edges.vici import Connection, Tree
 
+HINT = "; is charon running, and is this the socket of its vici plugin (daemon.vici)?"
+
 Emit = Callable[[events.Event], None]
 
 STOCK_EVENTS = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey")
@@ -50,9 +52,10 @@ class Charon:
                 self._session = session
                 await session.follow()
             except (vici.ViciError, swan.SwanError) as error:
-                if str(error) != said:
-                    self._emit(events.CharonGone(why=str(error)))
-                said = str(error)
+                why = str(error) + ("" if self._session else HINT)
+                if why != said:
+                    self._emit(events.CharonGone(why))
+                said = why
             finally:
                 self._session = None
                 session.close()

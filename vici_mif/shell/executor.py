@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine, Iterable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
-from vici_mif.edges import files, orders
+from vici_mif.edges import files, names, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
@@ -22,8 +20,7 @@ from vici_mif.shell.log import Log
 
 Emit = Callable[[events.Event], None]
 
-RESOLVE_DELAY = 10.0
-FAULTS = (KernelError, GuardError, files.FileError, OSError)
+FAULTS = (KernelError, GuardError, files.FileError, names.NameFailed, OSError)
 """What the world may do to us; anything else is our own mistake and ends the process."""
 
 
@@ -107,9 +104,5 @@ class Executor:
         self._emit(events.ActionDone(action.tag))
 
     async def _resolve(self, action: actions.Resolve) -> None:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(RESOLVE_DELAY):
-            found = await loop.getaddrinfo(action.name, None, type=socket.SOCK_DGRAM)
-        addresses = dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
-        self._emit(events.NameResolved(action.name, tuple(addresses)))
+        self._emit(events.NameResolved(action.name, await names.resolve(action.name)))
         self._done(action)
