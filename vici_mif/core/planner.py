@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
 from vici_mif.core import dataplane, report
 from vici_mif.core import events as e
@@ -84,20 +85,22 @@ class Planner:
         match event:
             case e.CharonConnected() | e.CharonGone():
                 self._charon_changed(turn)
-            case e.SaRekeyed(old_id, new):
-                self._book.rename(old_id, new.unique_id)
-                for peer in self.peers.values():
-                    peer.rekeyed(old_id, new.unique_id)
-            case e.SaClosed(sa) if sa.name in self.peers:
-                self.peers[sa.name].closing.closed(sa, turn.now, event.given)
+            case e.SaRekeyed() | e.SaClosed():
+                self._sa_changed(turn, event)
             case e.OrderGiven() | e.OrderCleared():
                 self._orders_changed(turn)
+            case e.ActionTaken() | e.ActionDone() | e.ActionFailed():
+                self._take_end(turn, event)
             case e.Woke():
                 turn.ask(("read", ""), ReadAll)
             case e.Stopping():
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
+            case e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone():
+                pass  # the step compares what was learned
+            case e.LinksSeen() | e.NameResolved() | e.OrdersRead() | e.Ticked():
+                pass
             case _:
-                self._take_end(turn, event)
+                assert_never(event)
 
     def _each_peer(self, event: e.Event) -> list[e.Event]:
         """An order for all is one for each, so that one of them can be taken back."""
@@ -105,7 +108,15 @@ class Planner:
             return [replace(event, peer=name) for name in self.peers]
         return [event]
 
-    def _take_end(self, turn: Turn, event: e.Event) -> None:
+    def _sa_changed(self, turn: Turn, event: e.SaRekeyed | e.SaClosed) -> None:
+        if isinstance(event, e.SaRekeyed):
+            self._book.rename(event.old_id, event.new.unique_id)
+            for peer in self.peers.values():
+                peer.rekeyed(event.old_id, event.new.unique_id)
+        elif event.sa.name in self.peers:
+            self.peers[event.sa.name].closing.closed(event.sa, turn.now, event.given)
+
+    def _take_end(self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed) -> None:
         match event:
             case e.ActionTaken():
                 request = self._book.request(event.tag)
@@ -116,7 +127,7 @@ class Planner:
             case e.ActionFailed():
                 self._failed(turn, event)
             case _:
-                pass
+                assert_never(event)
 
     def _charon_changed(self, turn: Turn) -> None:
         self._book.drop_charon()
