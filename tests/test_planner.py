@@ -919,3 +919,12 @@ def test_a_resolver_that_rotates_moves_nothing() -> None:
 
     assert world.seats() == seats
     assert len(world.actions(a.Migrate)) == moves
+
+
+def test_a_start_without_trouble_warns_nobody() -> None:
+    """Progress is said as such; a lost link is a warning."""
+    world = up()
+    assert {x.level for x in world.actions(a.Say) if isinstance(x, a.Say)} == {"info"}
+    world.link_down("eth1")
+
+    assert [x.level for x in world.actions(a.Say) if isinstance(x, a.Say)][-1] == "warning"

@@ -231,7 +231,7 @@ class Planner:
             said = f"{name}: {state}" + (f": {why}" if why else "")
             if self._said.get(name) != said:
                 self._said[name] = said
-                turn.say(said, "info" if state == "up" else "warning")
+                turn.say(said, "warning" if report.is_trouble(state, why) else "info")
 
     @property
     def book(self) -> Book:

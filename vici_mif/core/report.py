@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from vici_mif.core.planner import Planner
 
 Standing = tuple[s.PeerState, str]
+
+
+PROGRESS = re.compile(r"authenticating|opening the first tunnel|\d+ of \d+ tunnels")
+"""What a start says on its way: no reason to warn anybody."""
+
+
+def is_trouble(state: s.PeerState, why: str) -> bool:
+    """Whether an operator should be warned."""
+    return state not in {"up", "standby"} and PROGRESS.fullmatch(why) is None
 
 
 def standing(peer: Peer, world: World, book: Book) -> Standing:
