@@ -119,6 +119,24 @@ def test_the_root_link_goes(client: Controller) -> None:
     assert client.peer.authentications == 1
 
 
+def test_a_new_lease_moves_the_tunnel(client: Controller) -> None:
+    """DHCP gives another address: same path, same SPIs, same inner address."""
+    lab = client.lab
+    before = on(client.peer)["wlan0"]
+    untouched = rig.spis(lab)
+
+    lab.client.exec(["ip", "addr", "del", "192.168.2.100/24", "dev", "wlan0"])
+    lab.client.exec(["ip", "addr", "add", "192.168.2.77/24", "dev", "wlan0"])
+    lab.client.exec(
+        ["ip", "route", "replace", "default", "via", "192.168.2.1", "dev", "wlan0", "metric", "600"]
+    )
+
+    peer = client.until(lambda p: all_home(p) and on(p)["wlan0"].local == "192.168.2.77")
+    assert on(peer)["wlan0"].inner == before.inner
+    eventually(lambda: ping(lab, SERVER, before.inner[0], count=1) == 1)
+    assert rig.spis(lab) == untouched
+
+
 def test_a_killed_controller_changes_nothing_and_its_successor_adopts(
     client: Controller,
 ) -> None:
@@ -210,6 +228,18 @@ def test_down_without_a_controller(client: Controller) -> None:
     assert rig.ours(lab) == []
     client.start()
     client.until(lambda p: p.state == "down" and "vici-mif up" in p.why)
+
+
+def test_sigterm_with_close_leaves_nothing(make_lab: MakeLab) -> None:
+    """on_stop: close ends the tunnels and takes everything of ours away."""
+    lab = make_lab(uplinks=2)
+    with running(lab, "{links: [eth0, wlan0], on_stop: close}") as controller:
+        controller.until(lambda p: p.state == "up" and {"eth0", "wlan0"} <= on(p).keys())
+
+        assert controller.stop() == 0
+
+    eventually(lambda: rig.sas(lab) == [])
+    assert rig.ours(lab) == []
 
 
 def test_two_uplinks_and_ipv6_inside(make_lab: MakeLab) -> None:
