@@ -48,12 +48,6 @@ def reaches_the_far_side(lab: Lab) -> bool:
     return ping(lab, "10.100.0.2", count=1) == 1
 
 
-def keep_the_lan_out(lab: Lab) -> None:
-    """As without us: charon's own route for 0.0.0.0/0 would take the LAN too."""
-    if lab.topology.wish.full:
-        lab.client.exec(["ip", "rule", "add", "pref", "100", "to", "10.1.0.0/24", "lookup", "main"])
-
-
 def is_up(peer: PeerStatus) -> bool:
     return peer.state == "up" and any(tunnel.children for tunnel in peer.tunnels)
 
@@ -62,7 +56,6 @@ def is_up(peer: PeerStatus) -> bool:
 def test_adoption_of_what_starts_by_itself(make_lab: MakeLab, wish: dict[str, object]) -> None:
     """`start_action = start` made an SA before us; with the drop-in and two lines we take over."""
     lab = make_lab(uplinks=2, start_action="start", **wish)
-    keep_the_lan_out(lab)
     eventually(lambda: reaches_the_far_side(lab))
     controller = two_lines(lab)
     assert "start_action = none" in paste_dropin(controller)
@@ -84,11 +77,9 @@ def test_the_same_files_on_a_stock_charon(
 ) -> None:
     """A security update puts the stock package back: connections load and come up as before."""
     lab = make_lab(uplinks=2, **wish)
-    keep_the_lan_out(lab)
     paste_dropin(two_lines(lab))
     lab.charons["client"].stop()
     stock = make_lab(uplinks=2, client_charon=stock_charon, gateway_charon=stock_charon, **wish)
-    keep_the_lan_out(stock)
     dropin = (lab.client.swanctl_dir / "conf.d" / "zz-vici-mif.conf").read_text()
     (stock.client.swanctl_dir / "conf.d" / "zz-vici-mif.conf").write_text(dropin)
 
