@@ -45,6 +45,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 log = charon.host.log
                 text = log.read_text(errors="replace") if log.exists() else ""
                 report.sections.append((f"charon of {lab.name}-{name}", text[-6000:]))
+            said = lab.client.directory / "controller.log"
+            if said.exists():
+                text = said.read_text(errors="replace")[-8000:]
+                report.sections.append((f"controller of {lab.name}", text))
     return report
 
 
