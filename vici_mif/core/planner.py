@@ -19,7 +19,7 @@ from vici_mif.core.dataplane import Numbers
 from vici_mif.core.model import GuardWish, Steering
 from vici_mif.core.peer import Peer
 from vici_mif.core.requests import Book, Request
-from vici_mif.core.status import Status
+from vici_mif.core.status import Clock, Status
 from vici_mif.core.turn import Turn
 from vici_mif.core.world import World
 
@@ -68,7 +68,9 @@ class Planner:
 
     def status(self, now: float, utc: datetime, config: str = "", since: str = "") -> Status:
         """How it stands; `config` and `since` are the shell's and come back in it."""
-        return report.status(self, now, utc, config, since)
+        clock = Clock(now, utc)
+        daemon = report.daemon(self.world, config, since or clock.rfc3339(now))
+        return report.status(daemon, self.peers.values(), self.world, self._book, clock)
 
     @property
     def stopped(self) -> bool:
@@ -232,8 +234,3 @@ class Planner:
             if self._said.get(name) != said:
                 self._said[name] = said
                 turn.say(said, "warning" if report.is_trouble(state, why) else "info")
-
-    @property
-    def book(self) -> Book:
-        """For the report only."""
-        return self._book

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from vici_mif import __version__
 from vici_mif.core import status as s
@@ -15,9 +14,6 @@ from vici_mif.core.peer import Peer
 from vici_mif.core.ranking import Path
 from vici_mif.core.requests import Book
 from vici_mif.core.world import World
-
-if TYPE_CHECKING:
-    from vici_mif.core.planner import Planner
 
 Standing = tuple[s.PeerState, str]
 
@@ -128,19 +124,25 @@ def _working(peer: Peer, book: Book) -> Standing:
 # --- the model -----------------------------------------------------------------
 
 
-def status(planner: Planner, now: float, utc: datetime, config: str, since: str) -> s.Status:
+def daemon(world: World, config: str, since: str) -> s.DaemonStatus:
+    """The controller and its charon; `config` and `since` are the shell's."""
+    return s.DaemonStatus(
+        version=__version__,
+        charon=world.charon.version if world.charon else None,
+        patched=world.patched,
+        config=config,
+        since=since,
+        why="" if world.charon else world.charon_why,
+    )
+
+
+def status(
+    daemon: s.DaemonStatus, peers: Iterable[Peer], world: World, book: Book, clock: s.Clock
+) -> s.Status:
     """Everything."""
-    world, clock = planner.world, s.Clock(now, utc)
     return s.Status(
-        daemon=s.DaemonStatus(
-            version=__version__,
-            charon=world.charon.version if world.charon else None,
-            patched=world.patched,
-            config=config,
-            since=since or clock.rfc3339(now),
-            why="" if world.charon else world.charon_why,
-        ),
-        peers=tuple(_peer(p, world, planner.book, clock) for p in planner.peers.values()),
+        daemon=daemon,
+        peers=tuple(_peer(peer, world, book, clock) for peer in peers),
         orders=tuple(
             s.OrderStatus(id=o.id, kind=o.kind.value, peer=o.peer, given=o.given, by=o.by)
             for o in world.orders
