@@ -46,7 +46,8 @@ def run(mutant: Mutant, builder: Builder) -> str:
     tree.apply(mutant.patch, builder.tree)
     try:
         builder.make(what=f"mutant {mutant.patch.name}")
-        failed = set().union(*(_failed(outcome) for outcome in suites.run(builder)))
+        outcomes = suites.run(builder)
+        failed = {name for outcome in outcomes for name in _noticed(outcome, builder)}
     finally:
         tree.apply(mutant.patch, builder.tree, reverse=True)
     if failed == mutant.fails:
@@ -54,9 +55,16 @@ def run(mutant: Mutant, builder: Builder) -> str:
     return f"expected to fail: {_names(mutant.fails)}; failed: {_names(failed)}"
 
 
-def _failed(outcome: suites.Outcome) -> set[str]:
-    crashed = not outcome.passed and not outcome.failures
-    return {outcome.program} if crashed else outcome.failed_tests
+def _noticed(outcome: suites.Outcome, builder: Builder) -> set[str]:
+    """The tests that fail alone as well: one that fails may spoil others after it."""
+    if not outcome.passed and not outcome.failures:
+        return {outcome.program}  # it crashed
+    suite = next(suite for suite in suites.SUITES if suite.program == outcome.program)
+    alone = {
+        name: suites.run_one(builder, suite, {"TESTS_FUNCTIONS": name})
+        for name in sorted(outcome.failed_tests)
+    }
+    return {name for name, again in alone.items() if not again.passed}
 
 
 def _names(names: frozenset[str] | set[str]) -> str:
