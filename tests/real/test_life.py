@@ -99,10 +99,13 @@ def test_a_delete_of_the_peer_is_healed(client: Controller) -> None:
     eventually(lambda: all_home(client.peer) and all_reach(client))
     assert client.peer.authentications == 1
 
+    before = {sa.unique_id for sa in rig.sas(lab)}
     swanctl(lab, "--terminate", "--ike", "rw", host="gateway")
-    eventually(lambda: client.peer.authentications == 2, within=30)
+    eventually(lambda: before.isdisjoint({sa.unique_id for sa in rig.sas(lab)}), within=30)
     client.until(all_home)
-    assert all_reach(client)
+    eventually(lambda: all_reach(client))
+    # Once more, unless a clone asked for between the first delete and the last kept the family.
+    assert client.peer.authentications in {1, 2}
 
 
 def test_a_local_terminate_is_an_order(client: Controller) -> None:

@@ -68,6 +68,7 @@ class Daemon:
         self._stop_at: float | None = None
         self._mistake: BaseException | None = None
         self._refreshed_at = 0.0
+        self._noted = ""
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
@@ -159,9 +160,17 @@ class Daemon:
     def _feed(self, event: events.Event) -> None:
         if isinstance(event, events.Stopping) and self._stop_at is None:
             self._stop_at = clock.monotonic() + STOP_DELAY
-        if not isinstance(event, events.Ticked):
-            self._log.say(f"< {words.event(event)}", "debug")
+        self._note(event)
         self._executor.begin(self._planner.handle(event, clock.monotonic()))
+
+    def _note(self, event: events.Event) -> None:
+        """Each fact once: a look that found what was known is none."""
+        said = words.event(event)
+        again = isinstance(event, events.SasSeen) and said == self._noted
+        if not isinstance(event, events.Ticked) and not again:
+            self._log.say(f"< {said}", "debug")
+        if isinstance(event, events.SasSeen):
+            self._noted = said
 
     def _is_over(self) -> bool:
         if self._mistake or self._executor.failure:
