@@ -24,7 +24,9 @@ TUNNELS = (
     proof.Tunnel("net@wlan0", ((INNER[1], FAR),), "client-wlan0", WLAN),
 )
 STEADY = proof.Window(1010, 1015)
-OUTAGE = proof.Outage("client-wlan0", down_at=1020, up_at=1030, hold_down=5, end_at=1040)
+OUTAGE = proof.Outage(
+    "client-wlan0", down_at=1020, up_at=1030, end_at=1040, silence=1, homecoming=7
+)
 PARKED = "client-eth0"
 OUTER = {"client-eth0": (FIBRE, GATEWAY), "client-wlan0": (GATEWAY, WLAN)}
 

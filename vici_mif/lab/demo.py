@@ -62,7 +62,7 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     controller = Controller(lab, say.controller)
     links = ", ".join(lab.uplinks)
     controller.start(f"hq: {{links: [{links}], hold_down: {options.hold_down:g}s}}")
-    controller.wait("up", UP_PATIENCE)
+    controller.wait("up", UP_PATIENCE * options.slow)
     say("all tunnels are up")
     heading("vici-mif status")
     print(controller.table())
@@ -71,7 +71,8 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
         raise LabError(f"{len(found)} tunnels instead of {options.uplinks}")
     heading("traffic")
     link = options.outage or lab.uplinks[0]
-    script = Script(link, hold_down=options.hold_down, rate=options.rate)
+    times = {"hold_down": options.hold_down, "slow": options.slow}
+    script = Script(link, rate=options.rate / options.slow, **times)
     findings = Trial(lab, found, script, say).play()
     say("captures and logs are read")
     controller.stop()
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--outage", metavar="LINK", help="which uplink goes away (default: the first)")
     add("--hold-down", type=float, default=3.0, metavar="S", help="default: 3")
     add("--rate", type=float, default=RATE, help=f"datagrams a second (default: {RATE})")
+    add("--slow", type=float, default=1, metavar="N", help="in a guest: all takes N times longer")
     add("--evidence", type=Path, metavar="DIR", help="keep captures, keys and logs here")
     return parser
 

@@ -23,10 +23,6 @@ from vici_mif.lab.transcript import Transcript
 
 SHARE = 0.99
 """Of the payload bytes that must be on the tunnel's own uplink."""
-SILENCE = 1.0
-"""Seconds a stream may be silent when its uplink goes away."""
-HOMECOMING = 2.0
-"""Seconds after the hold-down within which a tunnel must be home again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,11 @@ class Outage:
     place: str
     down_at: float
     up_at: float
-    hold_down: float
     end_at: float
+    silence: float
+    """Seconds a stream may be silent when its uplink goes."""
+    homecoming: float
+    """Seconds within which a tunnel must be home again, the hold-down included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +253,9 @@ def _goes_on(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
         lost += sum(evidence.log.lost(f, event.down_at, event.end_at) for f in streams)
     return Claim(
         f"{tunnel.name} goes on without its uplink",
-        max(gaps) <= SILENCE,
-        f"longest silence {gaps[0]:.3f} s out, {gaps[1]:.3f} s in; {lost} datagrams lost",
+        max(gaps) <= event.silence,
+        f"longest silence {gaps[0]:.3f} s out, {gaps[1]:.3f} s in (at most {event.silence:g} s); "
+        f"{lost} datagrams lost",
     )
 
 
@@ -265,8 +265,8 @@ def _tcp_lives(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
     counts, whole = [], True
     for flow in mine:
         got = [mark.number for mark in evidence.log.got.get(flow, ())]
-        late = evidence.log.gap(flow, event.end_at - SILENCE, event.end_at)
-        whole = whole and bool(got) and got == list(range(len(got))) and late < SILENCE
+        late = evidence.log.gap(flow, event.end_at - event.silence, event.end_at)
+        whole = whole and bool(got) and got == list(range(len(got))) and late < event.silence
         counts.append(str(len(got)))
     return Claim(
         f"{tunnel.name}: TCP connection lives",
@@ -294,7 +294,7 @@ def _untouched(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
 
 
 def _home_again(evidence: Evidence, tunnel: Tunnel, event: Outage) -> Claim:
-    limit = event.hold_down + HOMECOMING
+    limit = event.homecoming
     arrivals, strays = [], 0
     for _, flows, _ in evidence.flows(tunnel):
         seen = [s for flow in flows for s in evidence.ledger.of(flow, event.up_at, event.end_at)]

@@ -28,6 +28,8 @@ from vici_mif.lab.transcript import Step, Transcript, transcript
 Say = Callable[[str], None]
 
 BEGIN_PATIENCE = 20.0
+SILENCE, HOMECOMING = 1.0, 2.0
+"""What a real processor is allowed: without a datagram; to be home after the hold-down."""
 _SETTLE = 0.5
 """Seconds at both ends of a window that are not judged: what is under way is nowhere yet."""
 
@@ -43,6 +45,18 @@ class Script:
     after: float = 3.0
     rate: float = RATE
     """Datagrams a second on each tunnel in each direction."""
+    slow: float = 1.0
+    """How much slower than a real processor this machine is: a guest's is translated."""
+
+    @property
+    def silence(self) -> float:
+        """How long a stream may be silent when its uplink goes."""
+        return SILENCE * self.slow
+
+    @property
+    def homecoming(self) -> float:
+        """How long a tunnel may take to be home again."""
+        return self.hold_down + HOMECOMING * self.slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +163,13 @@ class Trial:
         return host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
 
     def _wait_for_traffic(self, ends: list[subprocess.Popen[bytes]]) -> None:
-        deadline = time.monotonic() + BEGIN_PATIENCE
+        patience = BEGIN_PATIENCE * self._script.slow
+        deadline = time.monotonic() + patience
         while missing := self._silent():
             if any(end.poll() is not None for end in ends):
                 raise LabError("an end of the streams ended by itself")
             if time.monotonic() > deadline:
-                raise LabError(f"no traffic within {BEGIN_PATIENCE:g} s: {', '.join(missing)}")
+                raise LabError(f"no traffic within {patience:g} s: {', '.join(missing)}")
             time.sleep(0.1)
 
     def _silent(self) -> list[str]:
@@ -172,13 +187,14 @@ class Trial:
         steady = self._pass("traffic on all tunnels, both ways", script.steady)
         down_at = time.time()
         self._lab.link_down(script.link)
-        self._pass(f"{script.link} is down", script.away)
+        self._pass(f"{script.link} is down", script.away * script.slow)
         up_at = time.time()
         self._lab.link_up(script.link)
-        limit = script.hold_down + proof.HOMECOMING
-        self._pass(f"{script.link} is up again; its tunnel goes home after the hold-down", limit)
-        home = self._pass("traffic on all tunnels, each at home", script.after)
-        outage = Outage(place(script.link), down_at, up_at, script.hold_down, home.until)
+        back = f"{script.link} is up again; its tunnel goes home after the hold-down"
+        self._pass(back, script.homecoming)
+        home = self._pass("traffic on all tunnels, each at home", script.after * script.slow)
+        bars = script.silence, script.homecoming
+        outage = Outage(place(script.link), down_at, up_at, home.until, *bars)
         return Times(began, steady, outage, home)
 
     def _pass(self, what: str, duration: float) -> Window:
