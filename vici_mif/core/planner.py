@@ -229,8 +229,8 @@ class Planner:
         if not self.world.known and not self.world.charon_why:
             return
         for name, peer in self.peers.items():
-            state, why = report.standing(peer, self.world, self._book)
-            said = f"{name}: {state}" + (f": {why}" if why else "")
+            it = report.standing(peer, self.world, self._book)
+            said = f"{name}: {it.state}" + (f": {it.why}" if it.why else "")
             if self._said.get(name) != said:
                 self._said[name] = said
-                turn.say(said, "warning" if report.is_trouble(state, why) else "info")
+                turn.say(said, "warning" if it.is_trouble else "info")

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from vici_mif import __version__
 from vici_mif.core import status as s
@@ -15,16 +15,19 @@ from vici_mif.core.ranking import Path
 from vici_mif.core.requests import Book
 from vici_mif.core.world import World
 
-Standing = tuple[s.PeerState, str]
 
+class Standing(NamedTuple):
+    """A peer's state and the one sentence that explains it."""
 
-PROGRESS = re.compile(r"authenticating|opening the first tunnel|\d+ of \d+ tunnels")
-"""What a start says on its way: no reason to warn anybody."""
+    state: s.PeerState
+    why: str
+    on_its_way: bool = False
+    """A start that has not come to its end: no reason to warn anybody."""
 
-
-def is_trouble(state: s.PeerState, why: str) -> bool:
-    """Whether an operator should be warned."""
-    return state not in {"up", "standby"} and PROGRESS.fullmatch(why) is None
+    @property
+    def is_trouble(self) -> bool:
+        """Whether an operator should be warned."""
+        return self.state not in {"up", "standby"} and not self.on_its_way
 
 
 def standing(peer: Peer, world: World, book: Book) -> Standing:
@@ -35,26 +38,28 @@ def standing(peer: Peer, world: World, book: Book) -> Standing:
     if not world.patched:
         return _stock(peer, world)
     if peer.shape.refused and not peer.works:
-        return "down", peer.shape.why
+        return Standing("down", peer.shape.why)
     if not peer.works:
-        return "down", _why_down(peer, book)
+        return _down(peer, book)
     return _working(peer, book)
 
 
 def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
     if world.charon is None:
-        return "down", f"no charon: {world.charon_why or 'not connected yet'}"
+        return Standing("down", f"no charon: {world.charon_why or 'not connected yet'}")
     order = world.is_down(peer.name)
     if order is not None:
-        return "down", f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
+        why = f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
+        return Standing("down", why)
     if peer.connection is None:
-        return "waiting", _why_no_connection(peer, book)
+        return Standing("waiting", _why_no_connection(peer, book))
     missing = [c for c in peer.config.children if c not in {t.name for t in peer.templates()}]
     if missing or not peer.templates():
         named = ", ".join(missing) or "any"
-        return "waiting", f"the connection {peer.name} in charon has no child {named}"
+        why = f"the connection {peer.name} in charon has no child {named}"
+        return Standing("waiting", why)
     if not peer.paths.all():
-        return "waiting", _why_no_path(peer)
+        return Standing("waiting", _why_no_path(peer))
     return None
 
 
@@ -79,20 +84,20 @@ def _why_no_path(peer: Peer) -> str:
 
 
 def _stock(peer: Peer, world: World) -> Standing:
-    if peer.shape.refused:
-        return "down", peer.shape.why
     sas = [sa for sa in world.named(peer.name) if sa.established]
-    if any(child.works for sa in sas for child in sa.children):
-        return "up", peer.shape.why
-    return "down", peer.shape.why
+    works = any(child.works for sa in sas for child in sa.children)
+    return Standing("up" if works and not peer.shape.refused else "down", peer.shape.why)
 
 
-def _why_down(peer: Peer, book: Book) -> str:
-    if not peer.tunnels:
+def _down(peer: Peer, book: Book) -> Standing:
+    if peer.tunnels:
+        failures = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
+        why = failures[0] if failures else ""
+    else:
         failed = book.failure(("auth", peer.name))
-        return (failed and failed.text) or peer.authentication.why or "authenticating"
-    failures = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
-    return failures[0] if failures else "opening the first tunnel"
+        why = (failed and failed.text) or peer.authentication.why
+    begun = "opening the first tunnel" if peer.tunnels else "authenticating"
+    return Standing("down", why or begun, on_its_way=not why)
 
 
 def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
@@ -107,18 +112,18 @@ def _working(peer: Peer, book: Book) -> Standing:
     for tunnel in carriers:
         if tunnel.home is not None and tunnel.current != tunnel.home:
             where = tunnel.current or "an address that is gone"
-            return "degraded", f"the tunnel of {tunnel.home} is on {where}"
+            return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
     built = len(carriers) if peer.shape.per_path else len(peer.tunnels)
     wanted = min(peer.shape.limit, len(peer.paths.all()))
     if built < wanted:
         refused = book.failure(("clone", peer.name))
         said = f": {refused.text or refused.reason}" if refused else ""
         state: s.PeerState = "up" if refused and refused.reason == "limit" else "degraded"
-        return state, f"{built} of {wanted} tunnels{said}"
+        return Standing(state, f"{built} of {wanted} tunnels{said}", on_its_way=not said)
     failures = [f for t in carriers for f in _child_failures(peer, t, book)]
     if failures:
-        return "degraded", failures[0]
-    return "up", peer.shape.why
+        return Standing("degraded", failures[0])
+    return Standing("up", peer.shape.why)
 
 
 # --- the model -----------------------------------------------------------------
@@ -151,7 +156,7 @@ def status(
 
 
 def _peer(peer: Peer, world: World, book: Book, clock: s.Clock) -> s.PeerStatus:
-    state, why = standing(peer, world, book)
+    state, why, _ = standing(peer, world, book)
     return s.PeerStatus(
         name=peer.name,
         state=state,
