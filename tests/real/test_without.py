@@ -128,3 +128,15 @@ def _charon_why(controller: Controller) -> str:
         return controller.status().daemon.why
     except ControlError:
         return ""
+
+
+def test_the_plan_changes_nothing(make_lab: MakeLab) -> None:
+    """`check --plan` says what would be done first, and does nothing of it."""
+    lab = make_lab(uplinks=2)
+    done = Controller(lab, TWO).command("check", "--plan")
+
+    assert done.returncode == 0, done.stderr
+    assert "table 7791: routes of eth0" in done.stdout
+    assert "CreateIke connection=hq pair=192.168.1.100 -> 203.0.113.1" in done.stdout
+    assert rig.sas(lab) == []
+    assert rig.ours(lab) == []
