@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The series of patches as text: names, headers, order, licences, and that they apply."""
 
+import functools
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,22 +120,37 @@ def kept_source(found: Series) -> Source:
         pytest.skip(f"source of {found.base.version}: {error}; vici-mif charon build fetches it")
 
 
+@functools.cache
+def touched(directory: Path, with_debian: bool) -> dict[str, bytes]:
+    """The files of the source that the series changes, as they are before it."""
+    found = series_files.read(directory)
+    source = kept_source(found)
+    if not with_debian:
+        source = Source("bare", source.tarball)
+    with tempfile.TemporaryDirectory() as work:
+        unpacked = tree.unpack(source, Path(work))
+        paths = {path for patch in found.patches for path in patch.files}
+        return {p: (unpacked / p).read_bytes() for p in paths if (unpacked / p).exists()}
+
+
+def laid_out(files: dict[str, bytes], at: Path) -> Path:
+    """A tree of these files."""
+    for name, content in files.items():
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_bytes(content)
+    return at
+
+
 def by_git(found: Series, work: Path) -> None:
     """As commits, in a repository made for it."""
-    git: Callable[..., object] = lambda *words: subprocess.run(  # noqa: E731
-        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
-        cwd=work, check=True, capture_output=True,
-    )  # fmt: skip
-    git("init", "-q")
-    git("add", "-Af")
-    git("commit", "-qm", "base")
-    patches = work.parent.parent / "patches"
-    patches.mkdir()
-    for patch in found.patches:
-        (patches / patch.name).write_bytes(patch.text.encode(errors="surrogateescape"))
-    git("am", "--quiet", *sorted(map(str, patches.iterdir())))
+    names = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (["init", "-q"], ["add", "-Af"], ["commit", "-qm", "base"]):
+        subprocess.run(["git", *names, *words], cwd=work, check=True)
+    mails = b"".join(patch.text.encode(errors="surrogateescape") for patch in found.patches)
+    subprocess.run(["git", *names, "am", "--quiet"], cwd=work, input=mails, check=True)
 
 
+@pytest.mark.build
 @each_series
 @pytest.mark.parametrize("way", [tree.apply_series, by_git], ids=["patch", "git am"])
 def test_it_applies_without_fuzz(
@@ -141,14 +158,14 @@ def test_it_applies_without_fuzz(
 ) -> None:
     """To Debian's source package, by patch as dpkg-source does it and by git am."""
     found = whole(directory)
-    way(found, tree.unpack(kept_source(found), tmp_path / "tree"))
+    way(found, laid_out(touched(directory, with_debian=True), tmp_path))
 
 
+@pytest.mark.build
 @each_series
 def test_it_applies_to_the_bare_release(directory: Path, tmp_path: Path) -> None:
     """Unless it says that it needs Debian's patches."""
     found = whole(directory)
     if found.base.needs_debian:
         pytest.skip("stands on Debian's patches by intention")
-    bare = Source("bare", kept_source(found).tarball)
-    tree.apply_series(found, tree.unpack(bare, tmp_path / "tree"))
+    tree.apply_series(found, laid_out(touched(directory, with_debian=False), tmp_path))
