@@ -34,8 +34,9 @@ demo:
 charon: $(STAMP)
 	$(BIN)/vici-mif charon build
 
+guest: export COMMAND = $(CMD)
 guest: $(STAMP)
-	$(BIN)/vici-mif guest -- $(CMD)
+	$(BIN)/vici-mif guest -- "$$COMMAND"
 
 packages:
 	scripts/packages

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.build import guest
+from vici_mif.build import guest, kernel
+from vici_mif.build.cache import Cache
 from vici_mif.build.errors import BuildError
 from vici_mif.build.guest import Guest
 
@@ -28,6 +29,7 @@ exit 7
 def _tools() -> None:
     try:
         guest.require_tools()
+        kernel.find(Cache())
     except BuildError as error:
         pytest.skip(str(error))
 

@@ -12,7 +12,7 @@ from vici_mif.build import series as series_files
 from vici_mif.build import tree
 from vici_mif.build.cache import Cache, Record, key
 from vici_mif.build.compile import PLAIN, Builder, Flavour
-from vici_mif.build.errors import BuildError
+from vici_mif.build.errors import BuildError, UnavailableError
 from vici_mif.build.progress import Progress
 from vici_mif.build.series import Series
 from vici_mif.build.sources import Source, Sources
@@ -143,7 +143,7 @@ class Charon:
                 why = f" ({'; '.join(reasons)})" if reasons else ""
                 self.progress.step(f"strongSwan {version}: {source.label}{why}")
                 return series, source
-        raise BuildError(
+        raise UnavailableError(
             "no source of strongSwan can be had:\n  " + "\n  ".join(failed) + "\n"
             "Put a release tarball into a directory and name it with --tarballs DIR."
         )

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vici_mif.build.charon import Charon, Request, default_patches
-from vici_mif.build.errors import BuildError
+from vici_mif.build.errors import BuildError, UnavailableError
 from vici_mif.build.guest import Guest
 from vici_mif.build.guest import run as run_guest
 from vici_mif.build.proof import Proof
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+# sysexits.h: a service is unavailable. Whoever tests may skip instead of fail.
+UNAVAILABLE = 69
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -67,6 +69,9 @@ def _guarded(command: Command, failure: int = 1) -> Command:
     def run(args: argparse.Namespace) -> int:
         try:
             return command(args)
+        except UnavailableError as error:
+            print(f"vici-mif: {error}", file=sys.stderr)
+            return max(failure, UNAVAILABLE)
         except BuildError as error:
             print(f"vici-mif: {error}", file=sys.stderr)
             return failure

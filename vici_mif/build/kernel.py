@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vici_mif.build import apt
 from vici_mif.build.cache import Cache
-from vici_mif.build.errors import BuildError
+from vici_mif.build.errors import BuildError, UnavailableError
 
 # The package that depends on the newest cloud kernel of the release. It has ESP, XFRM
 # interfaces, netem, VRF; the smaller set of drivers boots faster than the generic one.
@@ -44,21 +44,26 @@ def find(cache: Cache, refresh: bool = False) -> Kernel:
 
 def _fetch(room: Path, apt_room: Path) -> Path:
     release = _release()
-    archive = apt.private("deb", apt_room, [release, f"{release}-security"])
-    archive.update()
-    names = [name for name in archive.depends(META) if name.startswith("linux-image-")]
-    if not names:
-        raise BuildError(f"Debian {release} has no {META}")
     with tempfile.TemporaryDirectory(dir=room, prefix=".arriving-") as work:
-        archive.binary(names[0], Path(work))
-        package = next(Path(work).glob("*.deb"))
+        name, package = _download(release, apt_room, Path(work))
         subprocess.run(["dpkg-deb", "-x", package, f"{work}/tree"], check=True)
         version = _kernel(Path(work) / "tree").version
         subprocess.run(["depmod", "-b", _base(Path(work) / "tree"), version], check=True)
-        target = room / names[0]
+        target = room / name
         shutil.rmtree(target, ignore_errors=True)
         (Path(work) / "tree").rename(target)
     return target
+
+
+def _download(release: str, apt_room: Path, into: Path) -> tuple[str, Path]:
+    try:
+        archive = apt.private("deb", apt_room, [release, f"{release}-security"])
+        archive.update()
+        names = [name for name in archive.depends(META) if name.startswith("linux-image-")]
+        archive.binary(names[0], into)
+        return names[0], next(into.glob("*.deb"))
+    except (BuildError, IndexError, StopIteration) as error:
+        raise UnavailableError(f"no {META} of Debian {release} can be had: {error}") from error
 
 
 def _release() -> str:
