@@ -97,6 +97,7 @@ def test_it_comes_out_of_git_the_same_everywhere(patch: Patch) -> None:
     """No commit of somebody's tree, no version of somebody's git."""
     assert patch.text.startswith(f"From {'0' * 40} ")
     assert not re.search(r"^-- \n\d+\.\d+", patch.text, re.M)
+    assert "multipart" not in patch.header
 
 
 @each_patch

@@ -90,15 +90,15 @@ def test_a_last_paragraph_of_prose_is_no_trailer() -> None:
     assert patch.trailers == {}
 
 
-def test_digest_follows_content_and_order() -> None:
-    """What changes the build changes the digest."""
+def test_digest_follows_diffs_and_order() -> None:
+    """What changes the build changes the digest, another message does not."""
     base = series.parse_base(BASE)
-    first, second = series.Patch("a", "1"), series.Patch("b", "2")
-    digests = {
-        series.Series(base, patches).digest
-        for patches in [(), (first,), (first, second), (second, first), (replace(first, text="3"),)]
-    }
+    first, second = series.Patch("a", PATCH), series.Patch("b", PATCH.replace("+Fake", "+More"))
+    orders = [(), (first,), (second,), (first, second), (second, first)]
+    digests = {series.Series(base, patches).digest for patches in orders}
+    reworded = replace(first, name="c", text=first.text.replace("Why it is so", "Because"))
     assert len(digests) == 5
+    assert series.Series(base, (reworded,)).digest in digests
 
 
 def test_releases_are_compared_as_numbers() -> None:

@@ -74,7 +74,7 @@ class Series:
 
     @property
     def digest(self) -> str:
-        """Changes with the order and with every byte of every patch; empty without patches."""
+        """Changes with every byte of every diff, not with a message; empty without patches."""
         if not self.patches:
             return ""
         digest = hashlib.sha256()
