@@ -79,9 +79,8 @@ class Series:
             return ""
         digest = hashlib.sha256()
         for patch in self.patches:
-            digest.update(
-                f"{patch.name}\n{len(patch.text)}\n{patch.text}".encode(errors="surrogateescape")
-            )
+            diff = patch.text[len(patch.header) :].encode(errors="surrogateescape")
+            digest.update(b"%d\n%s" % (len(diff), diff))
         return digest.hexdigest()
 
 
