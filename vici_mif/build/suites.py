@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from vici_mif.build.compile import Builder
 
+# vici's socket test runs into its own timeout in 3 of 60 runs of the unpatched tree on a
+# busy machine. It may be tried again; nothing else may.
+UNSTEADY = frozenset({"test_echo"})
+TRIES = 3
 HELPERS = ("src/libstrongswan/tests", "libtest.la")
 FAILURE = re.compile(r"Failure in '([^']+)': (.*)")
 PASSED = re.compile(r"^Passed all (\d+) '[^']+' suites", re.MULTILINE)
@@ -78,7 +82,16 @@ def compile_suites(builder: Builder) -> None:
 def run(builder: Builder, environment: Mapping[str, str] | None = None) -> list[Outcome]:
     """Compile and run all suites."""
     compile_suites(builder)
-    return [run_one(builder, suite, environment or {}) for suite in SUITES]
+    return [_steadied(builder, suite, environment or {}) for suite in SUITES]
+
+
+def _steadied(builder: Builder, suite: Suite, environment: Mapping[str, str]) -> Outcome:
+    outcome = run_one(builder, suite, environment)
+    for _ in range(1, TRIES):
+        if outcome.passed or not outcome.failures or outcome.failed_tests - UNSTEADY:
+            break
+        outcome = run_one(builder, suite, environment)
+    return outcome
 
 
 def run_one(
