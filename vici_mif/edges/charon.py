@@ -121,7 +121,7 @@ class _Session:
         self._lanes = [_Lane(path) for _ in range(LANES)]
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
-        self._overflow = False
+        self._must_look = False
 
     async def open(self) -> None:
         """Connect, find out whom we talk to, subscribe."""
@@ -170,23 +170,26 @@ class _Session:
     async def _drain(self) -> None:
         async for name, message in self._events.events():
             if self._queue.qsize() > BACKLOG and not message.get("tag"):
-                self._overflow = True  # a final event is never left out
+                self._must_look = True  # a final event is never left out
             else:
                 self._queue.put_nowait((name, message))
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         await self.read_all()
+        look_at = loop.time() + READ_ALL_DELAY
         while True:
             try:
-                async with asyncio.timeout(READ_ALL_DELAY):
+                async with asyncio.timeout_at(look_at):
                     name, message = await self._queue.get()
             except TimeoutError:
+                self._must_look = True
+            else:
+                await self._happened(name, message)
+            if self._must_look and self._queue.empty():
+                self._must_look = False
                 await self.read_all()
-                continue
-            await self._happened(name, message)
-            if self._overflow and self._queue.empty():
-                self._overflow = False
-                await self.read_all()
+                look_at = loop.time() + READ_ALL_DELAY
 
     async def _happened(self, name: str, message: Tree) -> None:
         """Facts first, then the end of the order that led to them.
