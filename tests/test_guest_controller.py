@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller over the kernel's own ESP: tests of tests/real in a guest that has it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from vici_mif.build import guest, kernel
+from vici_mif.build.cache import Cache
+from vici_mif.build.errors import BuildError
+from vici_mif.build.guest import Guest
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.installation import VARIABLE, default_prefix
+
+pytestmark = pytest.mark.guest
+
+ROOT = Path(__file__).parent.parent
+TESTS = (
+    "tests/test_steering.py::test_xfrm_interfaces",
+    "tests/real/test_per_path.py::test_a_link_that_goes_and_comes",
+    "tests/real/test_one.py::test_the_tunnel_moves_and_comes_back",
+)
+
+
+@pytest.mark.timeout(1500)
+def test_over_kernel_esp(tmp_path: Path) -> None:
+    """xfrm interfaces, per-path and one: up, moved without a new SPI, home, nothing in clear."""
+    try:
+        guest.require_tools()
+        kernel.find(Cache())
+        prefix = default_prefix()
+    except (BuildError, LabError) as error:
+        pytest.skip(str(error))
+    options = ["-q", "-p", "no:cacheprovider", "-o", "timeout=600", "-m", ""]
+    words = [sys.executable, "-m", "pytest", *options, *TESTS]
+    script = (
+        f"cd {shlex.quote(str(ROOT))} && "
+        f"VICI_MIF_PATIENCE=8 {VARIABLE}={shlex.quote(str(prefix))} "
+        f"{shlex.join(words)} > result 2>&1; status=$?; cp result $OLDPWD/; exit $status"
+    )
+
+    status = guest.run(Guest(script, tmp_path, share=tmp_path, timeout=1200))
+
+    said = (tmp_path / "result").read_text() if (tmp_path / "result").exists() else ""
+    assert status == 0, said[-6000:]
+    assert f"{len(TESTS)} passed" in said
