@@ -116,7 +116,7 @@ def test_a_name_that_is_none(carry: Carry) -> None:
 def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait has an end, and the end of the process does not wait for it either."""
     hangs = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hangs.wait(30))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hangs.wait(30) and [])
 
     with pytest.raises(names.NameFailed, match=r"slow\.example: no answer within 0\.05 s"):
         asyncio.run(names.resolve("slow.example", within=0.05))
