@@ -4,7 +4,7 @@
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vici_mif.build import compile as compiling
@@ -59,7 +59,9 @@ class Charon:
             return record
         compiling.require_tools()
         record = self.compiled(*self.pick(request, refresh), request.flavour)
-        self.cache.choose(self._name(request), record)
+        # what was built from a named directory answers calls that name none as well
+        for asked in (request, replace(request, tarballs=None)):
+            self.cache.choose(self._name(asked), record)
         return record
 
     def clean(self, requests: Iterable[Request]) -> list[str]:
