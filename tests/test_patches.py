@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vici_mif.build import mutants, tree
 from vici_mif.build import series as series_files
-from vici_mif.build import tree
 from vici_mif.build.cache import Cache
 from vici_mif.build.charon import default_patches
 from vici_mif.build.errors import BuildError
@@ -19,6 +19,7 @@ from vici_mif.build.series import Patch, Series
 from vici_mif.build.sources import Source, Sources
 
 DIRECTORIES = sorted(base.parent for base in default_patches().glob("*/base"))
+MUTANTS = mutants.read(Path(__file__).parent / "mutants")
 PATCHES = [
     pytest.param(patch, id=f"{directory.name}/{patch.name}")
     for directory in DIRECTORIES
@@ -130,7 +131,8 @@ def touched(directory: Path, with_debian: bool) -> dict[str, bytes]:
         source = Source("bare", source.tarball)
     with tempfile.TemporaryDirectory() as work:
         unpacked = tree.unpack(source, Path(work))
-        paths = {path for patch in found.patches for path in patch.files}
+        mutated = [mutant.patch for mutant in MUTANTS]
+        paths = {path for patch in (*found.patches, *mutated) for path in patch.files}
         return {p: (unpacked / p).read_bytes() for p in paths if (unpacked / p).exists()}
 
 
@@ -170,3 +172,19 @@ def test_it_applies_to_the_bare_release(directory: Path, tmp_path: Path) -> None
     if found.base.needs_debian:
         pytest.skip("stands on Debian's patches by intention")
     tree.apply_series(found, laid_out(touched(directory, with_debian=False), tmp_path))
+
+
+def test_there_are_mutants_for_what_matters_most() -> None:
+    """Each is one line, and named after what it breaks."""
+    expected = "collision cookie2 generation lease limit move-rekey override spi-direction"
+    assert [mutant.patch.name.removesuffix(".patch") for mutant in MUTANTS] == expected.split()
+
+
+@pytest.mark.build
+def test_the_mutants_apply_to_the_top_of_the_newest_series(tmp_path: Path) -> None:
+    """Side by side, so that none hides behind another."""
+    directory = max(DIRECTORIES, key=lambda path: series_files.number(path.name))
+    at = laid_out(touched(directory, with_debian=True), tmp_path)
+    tree.apply_series(series_files.read(directory), at)
+    for mutant in MUTANTS:
+        tree.apply(mutant.patch, at)
