@@ -65,9 +65,10 @@ while :; do sleep 1; done
 """
 
 # After the power-off is asked for, nothing may be executed: the root is going away.
+# Without /proc it cannot even be asked for; the kernel panics when process 1 exits.
 STAGE2 = """\
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-mount -t proc proc /proc
+mount -t proc proc /proc || exit 1
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
@@ -195,13 +196,14 @@ def _stage2(guest: Guest, found: Kernel) -> str:
 @contextlib.contextmanager
 def _virtiofsd(socket: Path, source: Path, cached: str) -> Iterator[None]:
     """One directory, served to the guest on a socket."""
-    if VIRTIOFSD_C.exists():
-        options = ["-o", f"source={source}", "-o", "sandbox=chroot", "-o", f"cache={cached}"]
-        command = [str(VIRTIOFSD_C), f"--socket-path={socket}", *options, "-o", "no_posix_lock"]
-    else:
+    if VIRTIOFSD_RUST.exists():  # its package has a link at the other's place
         cached = "never" if cached == "none" else cached
-        options = [f"--shared-dir={source}", "--sandbox=chroot", f"--cache={cached}"]
-        command = [str(VIRTIOFSD_RUST), f"--socket-path={socket}", *options]
+        # overlayfs refuses what is announced as a mount point ("Object is remote")
+        options = [f"--shared-dir={source}", "--sandbox=chroot", "--no-announce-submounts"]
+        command = [str(VIRTIOFSD_RUST), f"--socket-path={socket}", f"--cache={cached}", *options]
+    else:
+        options = ["-o", f"source={source}", "-o", "sandbox=chroot", "-o", f"cache={cached}"]
+        command = [str(VIRTIOFSD_C), f"--socket-path={socket}", "-o", "no_posix_lock", *options]
     with socket.with_suffix(".log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -240,6 +242,7 @@ def _boot(guest: Guest, command: list[str], work: Path) -> int:
         process.wait(guest.timeout)
     except subprocess.TimeoutExpired:
         print(f"guest: no end after {guest.timeout:.0f} s, powered off", file=sys.stderr)
+        print(_console(work), file=sys.stderr)
         return 124
     finally:
         if process.poll() is None:
@@ -247,8 +250,12 @@ def _boot(guest: Guest, command: list[str], work: Path) -> int:
             process.wait()
     status = work / "control" / "status"
     if not status.exists():
-        console = (work / "console").read_text(errors="replace").splitlines()
-        raise BuildError(
-            "the guest ended without a result. Its console:\n" + "\n".join(console[-30:])
-        )
+        raise BuildError(f"the guest ended without a result. {_console(work)}")
     return int(status.read_text())
+
+
+def _console(work: Path) -> str:
+    """What the kernel said last."""
+    path = work / "console"
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return "\n".join(["Its console:", *(lines[-30:] or ["(nothing)"])])
