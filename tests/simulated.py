@@ -86,6 +86,7 @@ class World:
     patched: bool = True
     plugins: frozenset[str] = frozenset({"kernel-libipsec"})
     now: float = 1000.0
+    secrets_missing: bool = False
 
     def __post_init__(self) -> None:
         self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
@@ -277,6 +278,10 @@ class World:
         self.later(0.01, answer)
 
     def _do_LoadSecret(self, action: a.LoadSecret) -> None:  # noqa: N802
+        if self.secrets_missing:
+            missing = e.ActionFailed(action.tag, "failed", "hq.psk: No such file or directory")
+            self.later(0.01, lambda: self.feed(missing))
+            return
         self.loaded.append(action)
         self._done(action.tag)
 

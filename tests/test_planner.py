@@ -598,9 +598,7 @@ def test_missing_connection_waits() -> None:
     assert world.seats() == AT_HOME
 
 
-def test_inline_connection_is_loaded_each_time_charon_comes() -> None:
-    """Secrets first; files are named and not read here."""
-    text = """
+INLINE = """
 version: 1
 connections:
   hq:
@@ -613,7 +611,11 @@ connections:
       children: {net: {remote_ts: 10.100.0.0/16}}
       secrets: {ike-hq: {id: [client], secret: {file: hq.psk}}}
 """
-    world = World(text=text, connection=None).start().run(5)
+
+
+def test_inline_connection_is_loaded_each_time_charon_comes() -> None:
+    """Secrets first; files are named and not read here."""
+    world = World(text=INLINE, connection=None).start().run(5)
     secret, connection = world.loaded
 
     assert isinstance(secret, a.LoadSecret)
@@ -625,6 +627,19 @@ connections:
     world.connect()
     world.run(5)
     assert len(world.loaded) == 4
+
+
+@pytest.mark.parametrize("connection", [None, ROAD_WARRIOR], ids=["new", "from before"])
+def test_a_secret_that_is_missing_is_named(connection: Connection | None) -> None:
+    """The connection waits for it, also if charon has one from before; then it goes on."""
+    world = World(text=INLINE, connection=connection, secrets_missing=True).start().run(20)
+    peer = world.status.peers[0]
+
+    assert (peer.state, world.loaded, world.sas) == ("waiting", [], {})
+    assert "hq.psk" in peer.why
+    world.secrets_missing = False
+    world.run(60)
+    assert world.seats() == AT_HOME
 
 
 def test_a_name_is_resolved() -> None:

@@ -31,11 +31,12 @@ class Loading:
         self._resolved_at: dict[str, float] = {}
 
     def step(self, turn: Turn) -> bool:
-        """True once charon has all that is inline."""
+        """True once charon has all that is inline: secrets first, the connection last."""
         for part, load in enumerate(self._loads):
             if part not in self._loaded:
                 turn.ask(("load", self._peer, part), self._make(load))
-        return len(self._loaded) == len(self._loads)
+                return False
+        return True
 
     def _make(self, load: swan.Load) -> partial[LoadSecret] | partial[LoadConnection]:
         if load.command == "load-conn":

@@ -51,7 +51,7 @@ def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
     if order is not None:
         why = f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
         return Standing("down", why)
-    if peer.connection is None:
+    if peer.connection is None or (not peer.tunnels and _not_loaded(peer, book)):
         return Standing("waiting", _why_no_connection(peer, book))
     missing = [c for c in peer.config.children if c not in {t.name for t in peer.templates()}]
     if missing or not peer.templates():
@@ -64,15 +64,18 @@ def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
 
 
 def _why_no_connection(peer: Peer, book: Book) -> str:
-    failed = [f for key in _load_keys(peer) if (f := book.failure(key))]
-    if failed:
-        return f"charon did not take the connection: {failed[0].text or failed[0].reason}"
+    fault = _not_loaded(peer, book)
+    if fault:
+        return f"charon did not take the connection: {fault}"
     return f"charon has no connection {peer.name}: load it with `swanctl --load-all`"
 
 
-def _load_keys(peer: Peer) -> list[tuple[object, ...]]:
+def _not_loaded(peer: Peer, book: Book) -> str:
+    """What is wrong with the inline connection or its secrets; it may be there from before."""
     inline = peer.config.connection
-    return [("load", peer.name, i) for i in range(len(inline.secrets) + 1)] if inline else []
+    parts = range(len(inline.secrets) + 1) if inline else ()
+    failed = (book.failure(("load", peer.name, part)) for part in parts)
+    return next((f.text or f.reason for f in failed if f is not None), "")
 
 
 def _why_no_path(peer: Peer) -> str:
