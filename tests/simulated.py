@@ -24,6 +24,7 @@ from vici_mif.core.model import (
     GuardWish,
     IPAddress,
     Link,
+    Order,
     Pair,
     Sa,
     Steering,
@@ -97,7 +98,7 @@ class World:
         self.guard: GuardWish | None = None
         self.log: list[tuple[float, a.Action]] = []
         self.loaded: list[a.LoadSecret | a.LoadConnection] = []
-        self.stored: tuple[object, ...] = ()
+        self.stored: tuple[Order, ...] = ()
         self.watchers: list[Callable[[a.Action], None]] = []
         self.charon_up = False
         self._good: dict[int, Pair] = {}
@@ -110,7 +111,7 @@ class World:
     # --- driving ---------------------------------------------------------------
 
     def start(self) -> World:
-        self.feed(e.OrdersRead(()))
+        self.feed(e.OrdersRead(self.stored))
         self.see_links()
         self.connect()
         return self

@@ -19,7 +19,15 @@ from tests.simulated import (
 )
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.model import ChildTemplate, Connection, FromFile, OrderKind, Pair, Steering
+from vici_mif.core.model import (
+    ChildTemplate,
+    Connection,
+    FromFile,
+    Order,
+    OrderKind,
+    Pair,
+    Steering,
+)
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}
@@ -464,7 +472,7 @@ def test_local_terminate_is_an_order() -> None:
     world.run(30)
     assert world.sas == {}
     assert (world.hq.state, world.status.orders[0].by) == ("down", "swanctl")
-    assert world.stored == world.planner.world.orders
+    assert world.stored == world.planner.world.orders.kept != ()
     assert world.steering == Steering()
     world.feed(e.OrderCleared(kind=OrderKind.DOWN, peer="hq"))
     world.run(5)
@@ -538,9 +546,7 @@ def test_down_with_a_silent_peer() -> None:
 def test_order_of_before_is_obeyed_at_start() -> None:
     """A kept `down`: nothing is begun, what a killed predecessor left is cleaned."""
     world = up()
-    orders = world.planner.world
-    orders.add_order(OrderKind.DOWN, "hq", "", "operator")
-    kept = orders.orders
+    kept = (Order(1, OrderKind.DOWN, "hq", ""),)
     world.planner = type(world.planner)(world.planner.config)
     world.sas.clear()
     before = len(world.log)

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from vici_mif.core.actions import ReadAll, ReadSa, StoreOrders, Terminate
-from vici_mif.core.model import OrderKind, Sa
+from vici_mif.core.actions import ReadAll, ReadSa, Terminate
+from vici_mif.core.model import Order, OrderKind, Sa
 from vici_mif.core.turn import Turn
 
 SUSPECT_DELAY = 1.0
@@ -81,14 +81,13 @@ class Closing:
         return False
 
     def _order(self, turn: Turn) -> None:
-        turn.world.add_order(OrderKind.DOWN, self.peer, self._given, "swanctl")
+        order = Order(0, OrderKind.DOWN, self.peer, self._given, "swanctl")
+        turn.world.orders = turn.world.orders.add(order)
         turn.say(
             f"{self.peer}: its IKE SAs were terminated by hand; it stays down until "
             f"`vici-mif up {self.peer}`",
             "warning",
         )
-        orders = turn.world.orders
-        turn.ask(("orders", self.peer), lambda tag: StoreOrders(tag, orders))
 
     def watch(self, turn: Turn, sas: Iterable[Sa]) -> None:
         """Look after closing SAs until charon says that they are gone."""

@@ -159,6 +159,8 @@ class OrderGiven:
     """Empty: every peer."""
     given: str
     """RFC 3339 UTC."""
+    path: str = ""
+    """LINK/REMOTE, or LINK for all its paths. Revoke: empty for the whole family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ class OrderCleared:
     kind: OrderKind | None = None
     peer: str = ""
     """Empty: every peer."""
+    path: str = ""
+    """Only orders about this path, or about paths of this link. Empty: any."""
 
 
 @dataclass(frozen=True, slots=True)

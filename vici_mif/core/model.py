@@ -330,6 +330,12 @@ class OrderKind(StrEnum):
     """What an operator can ask for by hand."""
 
     DOWN = "down"
+    DRAIN = "drain"
+    """A path is taken out of use without a loss."""
+    PREFER = "prefer"
+    """A path ranks first."""
+    REVOKE = "revoke"
+    """An act, kept until it has come to its end: keys die now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +349,10 @@ class Order:
     """RFC 3339 UTC, put in by who took the order."""
     by: str = "operator"
     """`operator`, or `swanctl` where a local terminate was seen."""
+    path: str = ""
+    """LINK/REMOTE, or LINK for all its paths; empty: not about a path."""
+    spis: tuple[str, ...] = ()
+    """Revoke: SPIs of the keys that have to die."""
 
 
 class Mode(StrEnum):

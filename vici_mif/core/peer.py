@@ -160,7 +160,7 @@ class Peer:
 
     def _wants_down(self, turn: Turn) -> bool:
         closes = self.stopping and self.config.on_stop == "close"
-        return closes or turn.world.is_down(self.name) is not None
+        return closes or turn.world.orders.down(self.name) is not None
 
     # --- asking ------------------------------------------------------------
 

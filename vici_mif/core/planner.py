@@ -16,7 +16,7 @@ from vici_mif.core import events as e
 from vici_mif.core.actions import Action, Guard, ReadAll, Steer, StoreOrders
 from vici_mif.core.config import Config
 from vici_mif.core.dataplane import Numbers
-from vici_mif.core.model import GuardWish, Steering
+from vici_mif.core.model import GuardWish, Order, Steering
 from vici_mif.core.peer import Peer
 from vici_mif.core.requests import Book, Request
 from vici_mif.core.status import Clock, Status
@@ -42,6 +42,7 @@ class Planner:
         self._steering: Steering | None = None
         self._guard: GuardWish | None = None
         self._guarded = False
+        self._stored: tuple[Order, ...] = ()
         self._said: dict[str, str] = {}
         self._now = 0.0
         self._wakes: list[float] = []
@@ -89,8 +90,8 @@ class Planner:
                 self._charon_changed(turn)
             case e.SaRekeyed() | e.SaClosed():
                 self._sa_changed(turn, event)
-            case e.OrderGiven() | e.OrderCleared():
-                self._orders_changed(turn)
+            case e.OrderGiven() | e.OrderCleared() | e.OrdersRead():
+                self._orders_changed(event)
             case e.ActionTaken() | e.ActionDone() | e.ActionFailed():
                 self._take_end(turn, event)
             case e.Woke():
@@ -99,7 +100,7 @@ class Planner:
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
             case e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone():
                 pass  # the step compares what was learned
-            case e.LinksSeen() | e.NameResolved() | e.OrdersRead() | e.Ticked():
+            case e.LinksSeen() | e.NameResolved() | e.Ticked():
                 pass
             case _:
                 assert_never(event)
@@ -136,11 +137,11 @@ class Planner:
         for peer in self.peers.values():
             peer.charon_gone(turn.now)
 
-    def _orders_changed(self, turn: Turn) -> None:
-        """A newer list replaces one that is still being written."""
-        orders = self.world.orders
-        self._book.drop(("orders", ""))
-        turn.ask(("orders", ""), lambda tag: StoreOrders(tag, orders))
+    def _orders_changed(self, event: e.OrderGiven | e.OrderCleared | e.OrdersRead) -> None:
+        """Who asked by hand does not wait."""
+        if isinstance(event, e.OrdersRead):
+            self._stored = event.orders
+        self._book.forgive(("orders", ""))
         for peer in self.peers:
             self._book.forgive(("auth", peer))
 
@@ -157,6 +158,9 @@ class Planner:
                 self._book.forgive(request.key)
             case Guard(_, wish):
                 self._guard, self._guarded = wish, True
+                self._book.forgive(request.key)
+            case StoreOrders(_, orders):
+                self._stored = orders
                 self._book.forgive(request.key)
             case _ if peer := self._peer(request):
                 peer.done(turn, request, event)
@@ -181,6 +185,7 @@ class Planner:
     def _step(self, turn: Turn) -> None:
         if self._stop_at is not None:
             turn.wake(self._stop_at)
+        self._store(turn)
         if not self.world.known:
             self._ground_without_charon(turn)
             self._tell(turn)
@@ -191,7 +196,14 @@ class Planner:
         self._ground(turn)
         for peer in self.peers.values():
             peer.act(turn, self._steady)
+        self._store(turn)
         self._tell(turn)
+
+    def _store(self, turn: Turn) -> None:
+        """Before what follows from an order is begun, and until it is written."""
+        orders = self.world.orders.kept
+        if orders != self._stored:
+            turn.ask(("orders", ""), lambda tag: StoreOrders(tag, orders))
 
     def _ground_without_charon(self, turn: Turn) -> None:
         """It went: inner sources stay refused, and the host's own traffic must live."""

@@ -47,7 +47,7 @@ def standing(peer: Peer, world: World, book: Book) -> Standing:
 def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
     if world.charon is None:
         return Standing("down", f"no charon: {world.charon_why or 'not connected yet'}")
-    order = world.is_down(peer.name)
+    order = world.orders.down(peer.name)
     if order is not None:
         why = f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
         return Standing("down", why)
@@ -152,8 +152,10 @@ def status(
         daemon=daemon,
         peers=tuple(_peer(peer, world, book, clock) for peer in peers),
         orders=tuple(
-            s.OrderStatus(id=o.id, kind=o.kind.value, peer=o.peer, given=o.given, by=o.by)
-            for o in world.orders
+            s.OrderStatus(
+                id=o.id, kind=o.kind.value, peer=o.peer, path=o.path, given=o.given, by=o.by
+            )
+            for o in world.orders.kept
         ),
     )
 

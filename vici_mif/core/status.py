@@ -107,6 +107,7 @@ class OrderStatus(_Model):
     id: int
     kind: str
     peer: str
+    path: str = Field(default="", description="LINK/REMOTE, or LINK for all its paths.")
     given: str
     by: str
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from vici_mif.core import events as e
-from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
+from vici_mif.core.model import Connection, IPAddress, Link, Sa
+from vici_mif.core.orders import Orders
 
 LIBIPSEC = "kernel-libipsec"
 
@@ -26,7 +27,7 @@ class World:
     """By unique id; None until charon was asked."""
     links: tuple[Link, ...] | None = None
     names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
-    orders: tuple[Order, ...] = ()
+    orders: Orders = field(default_factory=Orders)
 
     @property
     def patched(self) -> bool:
@@ -51,11 +52,6 @@ class World:
         found = [sa for sa in (self.sas or {}).values() if sa.name == connection]
         return tuple(sorted(found, key=lambda sa: sa.unique_id))
 
-    def is_down(self, peer: str) -> Order | None:
-        """The order that keeps this peer down."""
-        wanted = (o for o in self.orders if o.kind is OrderKind.DOWN and o.peer in {"", peer})
-        return next(wanted, None)
-
     def learn(self, event: e.Event, now: float) -> None:
         match event:
             case e.CharonConnected():
@@ -71,9 +67,11 @@ class World:
             case e.NameResolved(name, addresses):
                 self.names[name] = self._in_use_first(name, addresses)
             case e.OrdersRead(orders):
-                self.orders = orders
-            case e.OrderGiven() | e.OrderCleared():
-                self._order(event)
+                self.orders = Orders(orders)
+            case e.OrderGiven():
+                self.orders = self.orders.give(event)
+            case e.OrderCleared():
+                self.orders = self.orders.clear(event)
             case _:
                 self._learn_sa(event)
 
@@ -107,21 +105,3 @@ class World:
     def _forget_charon(self, why: str) -> None:
         self.charon, self.charon_why = None, why
         self.connections, self.sas = None, None
-
-    def _order(self, event: e.OrderGiven | e.OrderCleared) -> None:
-        if isinstance(event, e.OrderGiven):
-            same = [o for o in self.orders if (o.kind, o.peer) == (event.kind, event.peer)]
-            if not same:
-                self.add_order(event.kind, event.peer, event.given, "operator")
-            return
-        self.orders = tuple(o for o in self.orders if not _cleared(o, event))
-
-    def add_order(self, kind: OrderKind, peer: str, given: str, by: str) -> None:
-        number = max((o.id for o in self.orders), default=0) + 1
-        self.orders = (*self.orders, Order(number, kind, peer, given, by))
-
-
-def _cleared(order: Order, event: e.OrderCleared) -> bool:
-    if event.id is not None:
-        return order.id == event.id
-    return event.kind in {None, order.kind} and event.peer in {"", order.peer}

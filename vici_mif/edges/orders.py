@@ -48,14 +48,21 @@ def _order(entry: dict[str, Any]) -> Order:
         peer=str(entry["peer"]),
         given=str(entry["given"]),
         by=str(entry.get("by", "operator")),
+        path=str(entry.get("path", "")),
+        spis=tuple(map(str, entry.get("spis", ()))),
     )
 
 
 def _entry(order: Order) -> dict[str, object]:
-    return {
+    entry: dict[str, object] = {
         "id": order.id,
         "kind": str(order.kind),
         "peer": order.peer,
         "given": order.given,
         "by": order.by,
     }
+    if order.path:
+        entry["path"] = order.path
+    if order.spis:
+        entry["spis"] = list(order.spis)
+    return entry

@@ -50,7 +50,12 @@ def clear(state_dir: Path, number: int) -> bool:
 def shown(order: Order) -> OrderStatus:
     """As a running controller shows it."""
     return OrderStatus(
-        id=order.id, kind=str(order.kind), peer=order.peer, given=order.given, by=order.by
+        id=order.id,
+        kind=str(order.kind),
+        peer=order.peer,
+        path=order.path,
+        given=order.given,
+        by=order.by,
     )
 
 

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators asked for by hand, as a whole. Pure; an order for a path may come before it.
+
+A path is named as LINK/REMOTE, or LINK for all paths of a link; each part may be a pattern as in
+the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from vici_mif.core.events import OrderCleared, OrderGiven
+from vici_mif.core.model import Order, OrderKind, PathName, Sa
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """All that hold, oldest first."""
+
+    kept: tuple[Order, ...] = ()
+
+    # --- looking -----------------------------------------------------------
+
+    def down(self, peer: str) -> Order | None:
+        """The order that keeps this peer down."""
+        return next(self._of(OrderKind.DOWN, peer), None)
+
+    def drain(self, peer: str, path: PathName) -> Order | None:
+        """The order that takes this path out of use."""
+        return next((o for o in self._of(OrderKind.DRAIN, peer) if covers(o.path, path)), None)
+
+    def prefer(self, peer: str, path: PathName) -> Order | None:
+        """The order that puts this path first."""
+        return next((o for o in self._of(OrderKind.PREFER, peer) if covers(o.path, path)), None)
+
+    def revokes(self, peer: str) -> tuple[Order, ...]:
+        """Acts that have not come to their end."""
+        return tuple(self._of(OrderKind.REVOKE, peer))
+
+    def _of(self, kind: OrderKind, peer: str) -> Iterator[Order]:
+        return (o for o in self.kept if o.kind is kind and o.peer in {"", peer})
+
+    # --- changing ----------------------------------------------------------
+
+    def give(self, event: OrderGiven, spis: Sequence[str] = ()) -> Orders:
+        """`spis`: what a `revoke` is about. Asked for again, a state is still one order."""
+        order = Order(0, event.kind, event.peer, event.given, path=event.path, spis=tuple(spis))
+        if event.kind is OrderKind.PREFER:
+            return self._without(OrderKind.PREFER, event.peer).add(order)
+        same = (event.kind, event.peer, event.path)
+        if event.kind is not OrderKind.REVOKE and same in [_about(o) for o in self.kept]:
+            return self
+        return self.add(order)
+
+    def add(self, order: Order) -> Orders:
+        """With the next number."""
+        number = max((o.id for o in self.kept), default=0) + 1
+        return Orders((*self.kept, replace(order, id=number)))
+
+    def clear(self, event: OrderCleared) -> Orders:
+        return Orders(tuple(o for o in self.kept if not _cleared(o, event)))
+
+    def _without(self, kind: OrderKind, peer: str) -> Orders:
+        return Orders(tuple(o for o in self.kept if (o.kind, o.peer) != (kind, peer)))
+
+
+def covers(text: str, path: PathName) -> bool:
+    """Whether an order's words mean this path."""
+    link, _, remote = text.partition("/")
+    return fnmatchcase(path.link, link) and (not remote or fnmatchcase(path.remote, remote))
+
+
+def spis(sa: Sa) -> tuple[str, ...]:
+    """Whose keys an IKE_SA and its CHILD_SAs have: what stays of them until they are rekeyed."""
+    return (f"{sa.spi_in}:{sa.spi_responder}", *(child.spi_in for child in sa.children))
+
+
+def _about(order: Order) -> tuple[OrderKind, str, str]:
+    return (order.kind, order.peer, order.path)
+
+
+def _cleared(order: Order, event: OrderCleared) -> bool:
+    if event.id is not None:
+        return order.id == event.id
+    return (
+        event.kind in {None, order.kind}
+        and event.peer in {"", order.peer}
+        and (not event.path or _within(order.path, event.path))
+    )
+
+
+def _within(part: str, whole: str) -> bool:
+    """`eth0/203.0.113.1` is taken back with `eth0`; the reverse would take back too much."""
+    return part == whole or part.startswith(f"{whole}/")
