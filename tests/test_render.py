@@ -123,6 +123,15 @@ def test_a_parked_tunnel_names_its_home() -> None:
     assert found[3] == cells("#2 of wlan0/203.0.113.1 10.3.0.2 0 0 30s")
 
 
+def test_a_parked_tunnel_says_why() -> None:
+    """The hold-down that is left stands beside it."""
+    here = "eth0/203.0.113.1"
+    away = tunnel(2, "wlan0/203.0.113.1", here).model_copy(update={"why": "7 s of 10 s left"})
+    found = rows(report(tunnel(1, here, here), away, paths=(path("eth0", "active"),)))
+
+    assert found[3][-5:] == cells("7 s of 10 s left")[-5:]
+
+
 def test_a_tunnel_on_no_path_is_not_hidden() -> None:
     """What charon has moved elsewhere is shown too."""
     text = render.status(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from vici_mif.core.holddown import HoldDown
 from vici_mif.core.model import Pair, PathName
 from vici_mif.core.path import PathFact, PathLife, PathState
 from vici_mif.core.ranking import Path, best
@@ -19,7 +20,7 @@ class Paths:
     def __init__(self) -> None:
         self._paths: dict[PathName, Path] = {}
         self._lives: dict[PathName, PathLife] = {}
-        self._usable_at: dict[PathName, float] = {}
+        self._holds: dict[PathName, HoldDown] = {}
         self._tested_at: dict[PathName, float] = {}
         self._rtt_delay: dict[PathName, float] = {}
 
@@ -40,10 +41,9 @@ class Paths:
         if before is None:
             state = PathState.IDLE if usable else PathState.FAILED
             self._lives[path.name] = PathLife(state, now, "" if usable else NO_LINK)
-            self._usable_at[path.name] = now
+            self._holds[path.name] = HoldDown(now if usable else None)
         elif usable and before.pair is None:
             self.fact(path.name, PathFact.LINK_FOUND, now)
-            self._usable_at[path.name] = now
             return True
         elif not usable and before.pair is not None:
             self.fact(path.name, PathFact.LINK_LOST, now, NO_LINK)
@@ -54,6 +54,7 @@ class Paths:
         if life is None:
             return
         self._lives[name] = life.after(fact, now, why)
+        self._holds[name] = _held(self._holds[name], fact, now)
         if fact in {PathFact.TEST_PASSED, PathFact.TEST_FAILED}:
             self._tested_at[name] = now
 
@@ -82,9 +83,9 @@ class Paths:
     def state(self, name: PathName) -> PathState:
         return self._lives[name].state
 
-    def usable_at(self, name: PathName) -> float:
-        """Since when the link is there without a break."""
-        return self._usable_at[name]
+    def hold(self, name: PathName) -> HoldDown:
+        """Since when it works, and how often it broke."""
+        return self._holds[name]
 
     def tested_at(self, name: PathName) -> float | None:
         return self._tested_at.get(name)
@@ -100,3 +101,17 @@ class Paths:
         """charon went away: no test under way will have a result."""
         for name in self._lives:
             self.fact(name, PathFact.TEST_VOID, now)
+
+
+def _held(hold: HoldDown, fact: PathFact, now: float) -> HoldDown:
+    match fact:
+        case PathFact.LINK_FOUND:
+            return hold.works(now, proven=False)
+        case PathFact.TEST_PASSED | PathFact.SEATED:
+            return hold.works(now, proven=True)
+        case PathFact.LINK_LOST:
+            return hold.link_lost(now)
+        case PathFact.TEST_FAILED | PathFact.REFUSED:
+            return hold.failed(now)
+        case _:
+            return hold

@@ -191,7 +191,23 @@ def _tunnel(peer: Peer, tunnel: Tunnel, clock: s.Clock) -> s.TunnelStatus:
         children=tuple(_child(tunnel, i) for i in range(len(sa.children))),
         since=clock.rfc3339(life.since_at if life else clock.now),
         pinned_s=sa.pinned_delay,
+        why=_why_away(peer, tunnel, clock.now),
     )
+
+
+def _why_away(peer: Peer, tunnel: Tunnel, now: float) -> str:
+    """What a parked tunnel waits for."""
+    home = peer.paths.get(tunnel.home)
+    if home is None or tunnel.current == tunnel.home:
+        return ""
+    hold, base = peer.paths.hold(home.name), peer.config.hold_down
+    due_at = hold.due_at(base)
+    if home.pair is None or due_at is None:
+        return f"{home.name}: {peer.paths.life(home.name).why or 'does not work'}"
+    if due_at <= now:
+        return f"{home.name} works again and is tested"
+    broke = f", it broke {hold.breaks} times" if hold.breaks > 1 else ""
+    return f"{home.name}: {due_at - now:.0f} s of {hold.delay(base):g} s hold-down left{broke}"
 
 
 def _child(tunnel: Tunnel, index: int) -> s.ChildStatus:

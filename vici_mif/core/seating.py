@@ -105,16 +105,28 @@ class Seating:
         state = self.paths.state(home.name)
         if state is PathState.DRAINED:
             return None
-        if not seat.carries:
+        if not seat.carries and not self.paths.hold(home.name).breaks:
             return Move(seat.ike_id, home.name, False) if self._worth_trying(home) else None
         return self._return(seat, home, state)
 
     def _return(self, seat: Seat, home: Path, state: PathState) -> Decision | None:
-        due_at = self.paths.usable_at(home.name) + self.hold_down
-        if self.now < due_at:
-            return Wait(due_at)
-        if state in WORKS:
+        due_at = self.paths.hold(home.name).due_at(self.hold_down)
+        if due_at is not None and self.now < due_at:
+            return self._hold(seat, home, state, due_at)
+        if due_at is not None and state in WORKS:
             return Move(seat.ike_id, home.name, urgent=False)
-        if state is not PathState.TESTING and self.may_try(home.name):
-            return Test(seat.ike_id, home.name)
-        return None
+        return self._test(seat, home, state)
+
+    def _hold(self, seat: Seat, home: Path, state: PathState, due_at: float) -> Decision | None:
+        """What was tested is tested again: it has to work without a break."""
+        tested_at = self.paths.tested_at(home.name)
+        if state is not PathState.READY or tested_at is None:
+            return Wait(due_at)
+        if self.now >= tested_at + self.hold_down:
+            return self._test(seat, home, state)
+        return Wait(min(due_at, tested_at + self.hold_down))
+
+    def _test(self, seat: Seat, home: Path, state: PathState) -> Test | None:
+        if state is PathState.TESTING or not self.may_try(home.name):
+            return None
+        return Test(seat.ike_id, home.name)

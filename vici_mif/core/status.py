@@ -66,6 +66,7 @@ class TunnelStatus(_Model):
     children: tuple[ChildStatus, ...]
     since: str = Field(description="Since when it is on `current`.")
     pinned_s: float | None = Field(default=None, description="Left of the pin at the last look.")
+    why: str = Field(default="", description="Why it is not at home.")
 
 
 class PathStatus(_Model):

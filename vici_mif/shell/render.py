@@ -58,11 +58,12 @@ def _seated(tunnels: Iterable[TunnelStatus]) -> dict[str, list[TunnelStatus]]:
 def _path(path: PathStatus, tunnels: list[TunnelStatus], now: datetime) -> list[Sequence[str]]:
     """One row for the path with its first tunnel, one more for each that is parked here."""
     place = (path.name, path.local or NOTHING, path.remote or NOTHING, path.state)
-    end = (age(path.since, now), path.why or NOTHING)
+    since = age(path.since, now)
     if not tunnels:
-        return [(*place, *_tunnel(None), *end)]
-    rows: list[Sequence[str]] = [(*place, *_tunnel(tunnels[0]), *end)]
-    rows += [("", "", "", "", *_tunnel(more), age(more.since, now), "") for more in tunnels[1:]]
+        return [(*place, *_tunnel(None), since, path.why or NOTHING)]
+    first, *others = tunnels
+    rows: list[Sequence[str]] = [(*place, *_tunnel(first), since, path.why or first.why or NOTHING)]
+    rows += [("", "", "", "", *_tunnel(more), age(more.since, now), more.why) for more in others]
     return rows
 
 
