@@ -385,7 +385,10 @@ class World:
         number = next(self._ids)
         known = self.connection.children if self.connection else ()
         remote = next((t.remote_ts for t in known if t.name == template), ("10.2.0.0/16",))
-        return Child(name, number, "INSTALLED", local_ts, remote, spi_in=f"{number:08x}")
+        spi = f"{number:08x}"
+        return Child(
+            name, number, "INSTALLED", local_ts, remote, spi_in=spi, encryption="AES_GCM_16"
+        )
 
     def _do_Clone(self, action: a.Clone) -> None:  # noqa: N802
         parent = self.sas.get(action.ike_id)

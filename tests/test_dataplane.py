@@ -56,7 +56,7 @@ def wish(
     *remotes: IPNetwork, established: bool = True, works: bool = True, kernel_esp: bool = False
 ) -> Steering:
     made = numbers()
-    own = Inner(VIPS if established else (), remotes, kernel_esp, established, works)
+    own = Inner(VIPS if established else (), remotes, kernel_esp, established, works, mtu=1400)
     return join([links(made, PATHS), inner(made, own)])
 
 
@@ -192,6 +192,31 @@ def test_versions_do_not_mix() -> None:
     assert all(r.device is None for r in steering.routes if r.destination == six)
 
 
+@pytest.mark.parametrize(
+    ("mtu", "four", "six"), [(1438, None, None), (1366, 1366, 1366), (1200, 1200, 1280)]
+)
+def test_routes_say_what_charons_device_does_not(
+    mtu: int, four: int | None, six: int | None
+) -> None:
+    """kernel-libipsec's device has 1400: less than that stands in the routes, for TCP to follow."""
+    both = (LAN, ip_network("fd00:100::/48"))
+    slots = slots_of([ip_address("10.9.0.1"), ip_address("fd09::1")])
+    made = inner(numbers(), Inner(slots, both, False, True, True, mtu))
+    through = {r.destination.version: r.mtu for r in made.routes if r.device}
+
+    assert through == {4: four, 6: six}
+    assert not any(r.mtu for r in made.routes if r.device is None)
+
+
+def test_interfaces_of_ours_have_the_mtu_themselves() -> None:
+    """Kernel ESP; and never so little that the kernel takes IPv6 off the interface."""
+    slots = slots_of([ip_address("10.9.0.1"), ip_address("10.9.0.2"), ip_address("fd09::2")])
+    made = inner(numbers(), Inner(slots, (LAN,), True, True, True, 1200))
+
+    assert {i.mtu for i in made.interfaces} == {1280 if len(slots) == 1 else 1200, 1280}
+    assert not any(r.mtu for r in made.routes)
+
+
 def test_links_keep_their_tables() -> None:
     """A link that went and came has the table it had; others do not move."""
     made = numbers()
@@ -204,7 +229,7 @@ def test_all_numbers_are_ours() -> None:
     """Tables and preferences stay in the configured ranges."""
     made = Numbers((1000, 1063), (100, 111))
     own = Inner(
-        slots_of([ip_address(f"10.9.0.{i}") for i in range(1, 17)]), (ALL,), True, True, False
+        slots_of([ip_address(f"10.9.0.{i}") for i in range(1, 17)]), (ALL,), True, True, False, 1400
     )
     steering = join([links(made, PATHS), inner(made, own)])
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.namespace import eventually, ip, own_namespace
-from vici_mif.core.model import GuardWish, Selector
+from vici_mif.core.model import Clamp, GuardWish, Selector
 from vici_mif.edges import guard
 
 pytestmark = pytest.mark.real
@@ -159,6 +161,111 @@ def listing() -> str:
 def test_far_end_sees_what_is_sent() -> None:
     """The judge itself: without a guard the datagram is seen at the far end."""
     eventually(lambda: leaves("198.51.100.2", "203.0.113.1"), within=3)
+
+
+# --- the size of TCP's segments ------------------------------------------------
+
+PAIRS = [("10.1.0.5", "10.2.0.5"), ("2001:db8:1::5", "2001:db8:2::5")]
+
+
+def clamping(four: int = 1326, six: int = 1306) -> GuardWish:
+    """Nothing is refused: no uplink is called wwan0 here."""
+    clamps = tuple(
+        Clamp(s, {4: four, 6: six}[s.local.version]) for s in site(kernel_esp=False).selectors
+    )
+    return GuardWish(uplinks=("wwan0",), clamps=clamps)
+
+
+def _routed() -> None:
+    """A second network behind this host, and what is protected on either side."""
+    ip("link add eth1 type veth peer name far1")
+    for name in ("far1", "eth1"):
+        ip(f"link set {name} up")
+    for version in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path("/proc/sys/net", version).write_text("1")
+    for near, far in PAIRS:
+        ip(f"route add {near} dev eth1")
+        ip(f"route add {far} dev eth0")
+        ip(f"neigh add {near} lladdr 02:00:00:00:00:05 dev eth1 nud permanent")
+        ip(f"neigh add {far} lladdr 02:00:00:00:00:06 dev eth0 nud permanent")
+
+
+def syn(source: str, destination: str, mss: int, flags: int = 2) -> bytes:
+    """One TCP segment with the option that tells the maximum segment size."""
+    there, here = (socket.AF_INET6, 6) if ":" in source else (socket.AF_INET, 4)
+    option = struct.pack("!BBH", 2, 4, mss)
+    tcp = struct.pack("!HHIIBBHHH", 4000, 80, 7, 0, 6 << 4, flags, 65535, 0, 0) + option
+    ends = socket.inet_pton(there, source) + socket.inet_pton(there, destination)
+    if here == 6:
+        return struct.pack("!IHBB", 6 << 28, len(tcp), 6, 64) + ends + tcp
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0) + ends
+    total = sum(struct.unpack("!10H", head))
+    check = 0xFFFF & ~((total & 0xFFFF) + (total >> 16))
+    return head[:10] + struct.pack("!H", check) + head[12:] + tcp
+
+
+def forwarded_mss(source: str, destination: str, by: str, out: str, packet: bytes) -> int:
+    """What the option says behind this host."""
+    kind = 0x86DD if ":" in source else 0x0800
+    (near,) = json.loads(ip(f"-j link show {by.replace('far', 'eth')}"))
+    frame = (
+        bytes.fromhex(near["address"].replace(":", ""))
+        + bytes(6)
+        + struct.pack("!H", kind)
+        + packet
+    )
+    with (
+        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3)) as tap,
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender,
+    ):
+        tap.bind((out, 0))
+        tap.settimeout(3)
+        sender.bind((by, 0))
+        sender.send(frame)
+        option = packet[-4:-2]
+        while (seen := tap.recv(2048))[-4:-2] != option or len(seen) != len(packet):
+            pass
+        return int.from_bytes(seen[-2:], "big")
+
+
+@pytest.mark.parametrize(("near", "far"), PAIRS)
+async def test_forwarded_syns_announce_what_fits(near: str, far: str) -> None:
+    """Of both ends, in both versions; a smaller size and what is no SYN stay as they are."""
+    _routed()
+    await guard.apply(clamping())
+    fits = 1306 if ":" in near else 1326
+    out, back = (near, far, "far1", "far0"), (far, near, "far0", "far1")
+
+    for way in (out, back):
+        assert forwarded_mss(*way, syn(*way[:2], 1460)) == fits
+        assert forwarded_mss(*way, syn(*way[:2], 1200)) == 1200
+        assert forwarded_mss(*way, syn(*way[:2], 1460, flags=2 | 16)) == fits
+        assert forwarded_mss(*way, syn(*way[:2], 1460, flags=16)) == 1460
+
+
+async def test_a_clamp_follows_its_wish() -> None:
+    """A path that grows narrower: the same table with another number."""
+    _routed()
+    await guard.apply(clamping(1398))
+    await guard.apply(clamping(1326))
+    near, far = PAIRS[0]
+
+    assert forwarded_mss(near, far, "far1", "far0", syn(near, far, 1460)) == 1326
+    assert listing().count("maxseg size set 1326") == 4
+
+
+async def test_what_the_host_itself_sends_announces_what_fits() -> None:
+    """A protected source of this host, too."""
+    await guard.apply(clamping())
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3)) as tap:
+        tap.bind(("far0", 0))
+        tap.settimeout(3)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sender:
+            sender.bind(("10.1.0.1", 0))
+            sender.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sender.connect(("10.2.0.1", 80))
+            assert any_carries(tap, struct.pack("!BBH", 2, 4, 1326))
 
 
 def flush() -> None:

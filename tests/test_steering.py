@@ -232,3 +232,36 @@ def has_xfrm_interfaces() -> bool:
         return False
     ip("link del mifprobe")
     return True
+
+
+async def test_a_route_follows_its_mtu_and_tcp_follows_the_route() -> None:
+    """A narrower path, and a wider one again: the route is replaced, nothing is left twice."""
+    steerer = Steerer(Range())
+    for mtu in (None, 1366, 1300, None):
+        wish = Steering(routes=tuple(_through("eth0", mtu)))
+        assert await steerer.apply(wish) == []
+        for version, destination in (("-4", "10.1.0.1"), ("-6", "fd01::1")):
+            shown = ip(f"{version} route show table 7800")
+            assert shown.count("dev eth0") == 1
+            assert (f"mtu {mtu}" in shown) == bool(mtu)
+            ip(f"{version} rule add to {destination} lookup 7800 pref 100")
+            used = ip(f"route get {destination}")
+            assert (f"mtu {mtu}" in used) == bool(mtu)
+            ip(f"{version} rule del pref 100")
+
+
+def _through(device: str, mtu: int | None) -> list[Route]:
+    pairs = (("10.1.0.0/16", "198.51.0.2"), ("fd01::/48", "2001:db8:0::2"))
+    return [
+        Route(7800, ip_network(to), device, prefsrc=ip_address(source), mtu=mtu)
+        for to, source in pairs
+    ]
+
+
+async def test_a_links_own_mtu_is_copied_along() -> None:
+    """What the host said of its route stays true in the copy."""
+    ip("route change default via 198.51.0.1 metric 100 mtu 1400")
+    await Steerer(Range()).apply(two_links())
+
+    assert "mtu 1400" in ip("route show table 7791")
+    assert "mtu" not in ip("route show table 7792")

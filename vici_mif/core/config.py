@@ -144,6 +144,12 @@ class ConnectionConfig(Frozen):
     hold_down: Delay = Field(
         default=5.0, description="How long a path must work again before its tunnel goes home."
     )
+    mtu: int | None = Field(
+        default=None,
+        ge=576,
+        le=65535,
+        description="Bytes of an inner packet. Default: what fits on the smallest path.",
+    )
     without_clone: Literal["single", "refuse"] = Field(
         default="single",
         description="With a peer or a charon that cannot clone: one tunnel, or none.",
@@ -216,7 +222,6 @@ LATER: frozenset[Key] = frozenset(
         ("connections", "*", "probe"),
         ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
-        ("connections", "*", "mtu"),
         ("connections", "*", "spares"),
         ("connections", "*", "remotes", "learn"),
         ("connections", "*", "links", "*", "cost"),

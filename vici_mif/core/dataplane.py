@@ -19,11 +19,12 @@ T_inner and T_default from before the first tunnel until the peer is taken down.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from vici_mif.core.family import Slot
 from vici_mif.core.model import (
+    Clamp,
     Connection,
     GuardWish,
     IPAddress,
@@ -36,6 +37,7 @@ from vici_mif.core.model import (
     Steering,
     XfrmInterface,
 )
+from vici_mif.core.mtu import floored, segment
 from vici_mif.core.ranking import Path
 from vici_mif.core.selectors import protected
 
@@ -53,8 +55,8 @@ UNDERNEATH = 2**31 - 1
 LIBIPSEC_DEVICE = "ipsec0"
 """kernel-libipsec's TUN device."""
 
-INNER_MTU = 1400
-"""Bytes; of xfrm interfaces, as kernel-libipsec's device has it: room for ESP in UDP on 1500."""
+TUN_MTU = 1400
+"""Bytes; kernel-libipsec gives its device this one, whatever the paths would bear."""
 
 LINK_TABLES = 40
 """Tables kept for links; behind them come T_default and the inner tables."""
@@ -124,6 +126,8 @@ class Inner:
     """The addresses are installed: routes may name them."""
     works: bool
     """A tunnel carries traffic."""
+    mtu: int
+    """Bytes of an inner packet that fit on every path."""
     bare: frozenset[int] = frozenset()
     """Kernel ESP: tunnels whose child has not our interface id. Its policies catch packets on
     any uplink, as without us; a route of ours would lead past them."""
@@ -142,7 +146,7 @@ def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
     return Steering(
         rules=tuple(Rule(numbers.priority(INNER), a.version, table, source=host(a)) for a in slot),
         routes=_routes(wish, table, slot, _device(wish, index)),
-        interfaces=_interface(wish, index, table),
+        interfaces=_interface(wish, index, table, slot),
     )
 
 
@@ -151,10 +155,12 @@ def if_id(numbers: Numbers, slot: int) -> int:
     return numbers.inner_table(slot)
 
 
-def _interface(wish: Inner, index: int, table: int) -> tuple[XfrmInterface, ...]:
+def _interface(wish: Inner, index: int, table: int, slot: Slot) -> tuple[XfrmInterface, ...]:
+    """Below IPv6's least MTU the kernel would take IPv6 off the interface."""
     if not wish.kernel_esp or not wish.established:
         return ()
-    return (XfrmInterface(f"mif{index}", table, INNER_MTU),)
+    least = max((floored(wish.mtu, a.version) for a in slot), default=wish.mtu)
+    return (XfrmInterface(f"mif{index}", table, least),)
 
 
 def _device(wish: Inner, index: int) -> str:
@@ -166,11 +172,24 @@ def _routes(wish: Inner, table: int, slot: Slot, device: str) -> tuple[Route, ..
     routes = [Route(table, remote, metric=UNDERNEATH) for remote in wish.remotes]
     if wish.established:
         routes += [
-            Route(table, remote, device, prefsrc=sources[remote.version])
+            Route(
+                table,
+                remote,
+                device,
+                prefsrc=sources[remote.version],
+                mtu=_route_mtu(wish, remote.version),
+            )
             for remote in wish.remotes
             if remote.version in sources
         ]
     return tuple(routes)
+
+
+def _route_mtu(wish: Inner, version: int) -> int | None:
+    """A device of ours has the MTU itself; charon's is left alone, so the route says less."""
+    if wish.kernel_esp or wish.mtu >= TUN_MTU:
+        return None
+    return floored(wish.mtu, version)
 
 
 def _unbound(numbers: Numbers, wish: Inner) -> Steering:
@@ -223,8 +242,9 @@ def guard(
     paths: Sequence[Path],
     all_links: Sequence[Link],
     kernel_esp: bool,
+    mtu: int | None = None,
 ) -> GuardWish | None:
-    """Mode one: nothing a child protects leaves an uplink in clear.
+    """Mode one: nothing a child protects leaves an uplink in clear, and TCP fits all of them.
 
     A template with an interface id is the operator's own routing; `dynamic` has no address to
     guard. Both protect nothing here.
@@ -233,7 +253,11 @@ def guard(
     for template in connection.children:
         if template.name in children and template.if_id_out == "0" and template.mode != "PASS":
             selectors.extend(protected(template))
-    return _guard(selectors, paths, all_links, kernel_esp)
+    wish = _guard(selectors, paths, all_links, kernel_esp)
+    if wish is None or mtu is None:
+        return wish
+    clamps = [Clamp(s, segment(mtu, s.local.version)) for s in wish.selectors]
+    return replace(wish, clamps=tuple(clamps))
 
 
 def _guard(

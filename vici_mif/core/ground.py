@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vici_mif.core import dataplane
+from vici_mif.core import dataplane, mtu
 from vici_mif.core.dataplane import Inner, Numbers
 from vici_mif.core.family import Slot, Tunnel, slots_of
 from vici_mif.core.mode import Shape
@@ -40,6 +40,8 @@ class Scene:
     kernel_esp: bool
     works: bool
     """A tunnel carries traffic."""
+    mtu: int | None = None
+    """Bytes of an inner packet, where the operator says it."""
 
 
 class Ground:
@@ -50,6 +52,16 @@ class Ground:
         self.slots: tuple[Slot, ...] = ()
         """Inner addresses, the last that were given."""
         self._remotes: tuple[IPNetwork, ...] = ()
+        self.mtu: int | None = None
+        """Bytes of an inner packet that fit on every path; the last that was reckoned."""
+
+    def _reckon(self, scene: Scene) -> int:
+        """Without any path it stays: nothing is sent, and nothing has to be changed for it."""
+        children = [child for tunnel in scene.tunnels for child in tunnel.sa.children]
+        found = scene.mtu or mtu.smallest(scene.paths.all(), scene.links, children)
+        found = found or self.mtu or dataplane.TUN_MTU
+        self.mtu = found if scene.kernel_esp else min(found, dataplane.TUN_MTU)
+        return self.mtu
 
     def remember(self, members: Sequence[Sa], templates: Sequence[ChildTemplate]) -> None:
         """What was negotiated; before that what the templates say."""
@@ -73,7 +85,9 @@ class Ground:
         if scene.shape.per_path:
             return dataplane.guard_bare(self._inner(scene), paths, scene.links)
         names = [t.name for t in scene.templates]
-        return dataplane.guard(scene.connection, names, paths, scene.links, scene.kernel_esp)
+        return dataplane.guard(
+            scene.connection, names, paths, scene.links, scene.kernel_esp, self._reckon(scene)
+        )
 
     def _inner(self, scene: Scene) -> Inner:
         return Inner(
@@ -82,6 +96,7 @@ class Ground:
             scene.kernel_esp,
             established=bool(scene.tunnels),
             works=scene.works,
+            mtu=self._reckon(scene),
             bare=self._bare(scene) if scene.kernel_esp else frozenset(),
         )
 

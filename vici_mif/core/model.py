@@ -90,6 +90,10 @@ class Child:
     mode: str = "TUNNEL"
     encap: bool = False
     """ESP in UDP."""
+    encryption: str = ""
+    """In charon's words: `AES_GCM_16`, `AES_CBC`; empty until it is negotiated."""
+    integrity: str = ""
+    """`HMAC_SHA2_256_128`; empty where the encryption needs no other algorithm."""
     spi_in: str = ""
     """Hexadecimal, as charon prints it."""
     spi_out: str = ""
@@ -262,6 +266,8 @@ class Route:
     prefsrc: IPAddress | None = None
     metric: int = 0
     """0: the kernel's default. `unreachable` lies underneath with the worst metric."""
+    mtu: int | None = None
+    """Bytes; None: the device's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +314,15 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True)
+class Clamp:
+    """TCP's maximum segment size for protected traffic, announced by either end."""
+
+    selector: Selector
+    mss: int
+    """Bytes; a larger one is replaced in SYN segments, a smaller one stays."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuardWish:
     """What the one nftables table refuses: protected traffic that leaves an uplink in clear.
 
@@ -321,6 +336,7 @@ class GuardWish:
     exempt: tuple[IPNetwork, ...] = ()
     """Link subnets and the peers' outer addresses."""
     kernel_esp: bool = True
+    clamps: tuple[Clamp, ...] = ()
 
 
 # --- orders ----------------------------------------------------------------

@@ -119,6 +119,11 @@ class Peer:
         return tuple(t for t in known if not self.config.children or t.name in self.config.children)
 
     @property
+    def mtu(self) -> int | None:
+        """Bytes of an inner packet that fit on every path; None while that is unknown."""
+        return self._ground.mtu
+
+    @property
     def works(self) -> bool:
         """A tunnel carries traffic on a path that is not known to fail."""
         return any(self.tunnel_works(tunnel) for tunnel in self.tunnels)
@@ -153,6 +158,7 @@ class Peer:
             self._links,
             turn.world.kernel_esp,
             self.works,
+            self.config.mtu,
         )
 
     def _is_cleared(self, turn: Turn) -> bool:

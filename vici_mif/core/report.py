@@ -170,6 +170,7 @@ def _peer(peer: Peer, world: World, book: Book, clock: s.Clock) -> s.PeerStatus:
         authentications=peer.authentication.count,
         clones=peer.growth.count,
         family=peer.tunnels[0].sa.family if peer.tunnels else None,
+        mtu=peer.mtu,
         tunnels=tuple(_tunnel(peer, tunnel, clock) for tunnel in peer.tunnels),
         paths=tuple(_path(peer, path, clock) for path in peer.paths.all()),
     )

@@ -98,6 +98,9 @@ class PeerStatus(_Model):
     authentications: int = Field(description="Runs of IKE_AUTH since the controller started.")
     clones: int = Field(description="Clones made since the controller started.")
     family: int | None = Field(description="clone-family of charon.")
+    mtu: int | None = Field(
+        default=None, description="Bytes of an inner packet that fit on every path; null: unknown."
+    )
     tunnels: tuple[TunnelStatus, ...]
     paths: tuple[PathStatus, ...]
 

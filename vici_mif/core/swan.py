@@ -179,6 +179,8 @@ def _child(section_name: str, section: _Reader) -> Child:
         remote_ts=it.texts("remote-ts"),
         mode=it.text("mode") or "TUNNEL",
         encap=it.yes("encap"),
+        encryption=it.text("encr-alg") or "",
+        integrity=it.text("integ-alg") or "",
         spi_in=it.text("spi-in") or "",
         spi_out=it.text("spi-out") or "",
         if_id_in=it.number("if-id-in", 16) or 0,

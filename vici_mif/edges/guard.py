@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guard: one nftables table that refuses protected traffic in clear on the uplinks.
+"""The guard: one nftables table that refuses protected traffic in clear on the uplinks, and
+keeps TCP's segments inside of what fits through the tunnels.
 
 The table is replaced as a whole in one transaction, so there is no moment without it.
 """
@@ -13,11 +14,12 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any
 
-from vici_mif.core.model import GuardWish, IPNetwork, Selector
+from vici_mif.core.model import Clamp, GuardWish, IPNetwork, Selector
 
 FAMILY, TABLE = "inet", "vici_mif"
 TIMEOUT = 10.0
 HOOKS = ("output", "forward")
+MANGLE = -150
 
 Expression = dict[str, Any]
 
@@ -113,8 +115,40 @@ def _commands(wish: GuardWish | None) -> Iterator[Expression]:
         base = {"type": "filter", "hook": hook, "prio": 0, "policy": "accept"}
         yield {"add": {"chain": chain | base}}
         for expressions in _rules(wish, hook):
-            rule = {"family": FAMILY, "table": TABLE, "chain": hook, "expr": expressions}
-            yield {"add": {"rule": rule}}
+            yield _rule(hook, expressions)
+    for clamp in wish.clamps:
+        yield from _clamped(clamp)
+
+
+def _rule(chain: str, expressions: list[Expression]) -> Expression:
+    rule = {"family": FAMILY, "table": TABLE, "chain": chain, "expr": expressions}
+    return {"add": {"rule": rule}}
+
+
+# --- the size of TCP's segments ------------------------------------------------
+
+# What either end announces in its SYN (RFC 9293, 3.7.1) bounds what the other sends.
+TOWARDS, BACK = ("forward", "output"), ("forward", "input")
+
+
+def _clamped(clamp: Clamp) -> Iterator[Expression]:
+    """Chains of their own: they change packets before the others judge them."""
+    back = Selector(clamp.selector.remote, clamp.selector.local)
+    for selector, hooks in ((clamp.selector, TOWARDS), (back, BACK)):
+        for hook in hooks:
+            name = f"{hook}_mss"
+            chain = {"family": FAMILY, "table": TABLE, "name": name}
+            base = {"type": "filter", "hook": hook, "prio": MANGLE, "policy": "accept"}
+            yield {"add": {"chain": chain | base}}
+            yield _rule(name, [*_protected(selector), *_smaller(clamp.mss)])
+
+
+def _smaller(mss: int) -> Iterator[Expression]:
+    size = {"tcp option": {"name": "maxseg", "field": "size"}}
+    yield _match({"&": [_field("tcp", "flags"), ["syn", "rst"]]}, "syn")
+    yield _match(size, mss, ">")
+    yield {"counter": None}
+    yield {"mangle": {"key": size, "value": mss}}
 
 
 def _rules(wish: GuardWish, hook: str) -> Iterator[list[Expression]]:

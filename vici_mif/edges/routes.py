@@ -32,6 +32,8 @@ class Entry:
     prefsrc: str | None = None
     scope: int = 0
     flags: int = 0
+    mtu: int = 0
+    """Bytes; 0: the device's."""
     missing: str | None = None
     """The name of a device that is not there (a wish only)."""
 
@@ -76,6 +78,7 @@ def _single(message: Any) -> Entry:
         # IPv6 has no scopes
         scope=message["scope"] if family == AF[4] else 0,
         flags=message["flags"] & ONLINK,
+        mtu=int(message.get(("metrics", "mtu")) or 0),
     )
 
 
@@ -93,6 +96,7 @@ def wished(route: Route, names: Mapping[int, str]) -> Entry:
         oif=index,
         prefsrc=str(route.prefsrc) if route.prefsrc else None,
         scope=LINK_SCOPE if direct else 0,
+        mtu=route.mtu or 0,
         missing=route.device if route.device and index is None else None,
     )
 
@@ -118,5 +122,6 @@ def written(entry: Entry, protocol: int) -> dict[str, Any]:
         "oif": entry.oif,
         "gateway": entry.gateway,
         "prefsrc": entry.prefsrc,
+        "metrics": {"mtu": entry.mtu} if entry.mtu else None,
     }
     return keys | {key: value for key, value in more.items() if value is not None}

@@ -87,7 +87,8 @@ def route(wish: Route) -> str:
     """As `ip route` shows it."""
     how = f"dev {wish.device}" if wish.device else "unreachable"
     source = f" src {wish.prefsrc}" if wish.prefsrc else ""
-    return f"table {wish.table}: {wish.destination} {how}{source}"
+    mtu = f" mtu {wish.mtu}" if wish.mtu else ""
+    return f"table {wish.table}: {wish.destination} {how}{source}{mtu}"
 
 
 def guard(wish: GuardWish | None) -> list[str]:
@@ -95,7 +96,8 @@ def guard(wish: GuardWish | None) -> list[str]:
     if wish is None:
         return ["no guard"]
     uplinks = ", ".join(wish.uplinks)
-    return [f"guard: {s.local} to {s.remote} only as IPsec on {uplinks}" for s in wish.selectors]
+    said = [f"guard: {s.local} to {s.remote} only as IPsec on {uplinks}" for s in wish.selectors]
+    return said + [f"mss: {c.selector.local} and {c.selector.remote} {c.mss}" for c in wish.clamps]
 
 
 def _named(name: str, thing: Action | Event) -> str:
