@@ -88,6 +88,8 @@ class World:
     plugins: frozenset[str] = frozenset({"kernel-libipsec"})
     now: float = 1000.0
     secrets_missing: bool = False
+    late: float = 0.0
+    """Seconds by which charon's events about moves are late: a busy host."""
 
     def __post_init__(self) -> None:
         self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
@@ -426,7 +428,12 @@ class World:
         if sa.unique_id in self._moving:
             self._failed(self._moving[sa.unique_id], "superseded")
         self._moving[sa.unique_id] = action.tag
-        self.sas[sa.unique_id] = replace(sa, local=action.pair.local, remote=action.pair.remote)
+        self.sas[sa.unique_id] = replace(
+            sa,
+            local=action.pair.local,
+            remote=action.pair.remote,
+            tasks_active=("IKE_MOBIKE",),
+        )
         self.later(0.001, lambda: self._seen(action.ike_id))
         if not self.reaches(action.pair):
             self.later(RETURN, lambda: self._moved_back(action, "timeout"))
@@ -440,8 +447,9 @@ class World:
             return
         del self._moving[action.ike_id]
         self._good[action.ike_id] = action.pair
-        self._seen(action.ike_id)
-        self.feed(e.ActionDone(action.tag, ike_id=action.ike_id))
+        self.sas[action.ike_id] = replace(self.sas[action.ike_id], tasks_active=())
+        self.later(self.late, lambda: self._seen(action.ike_id))
+        self.later(self.late, lambda: self.feed(e.ActionDone(action.tag, ike_id=action.ike_id)))
 
     def _moved_back(self, action: a.Migrate, reason: str) -> None:
         if self._moving.get(action.ike_id) != action.tag or action.ike_id not in self.sas:
@@ -449,7 +457,7 @@ class World:
         del self._moving[action.ike_id]
         good = self._good[action.ike_id]
         sa = self.sas[action.ike_id]
-        self.sas[action.ike_id] = replace(sa, local=good.local, remote=good.remote)
+        self.sas[action.ike_id] = replace(sa, local=good.local, remote=good.remote, tasks_active=())
         self._seen(action.ike_id)
         self.feed(e.ActionFailed(action.tag, reason))
 

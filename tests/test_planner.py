@@ -154,6 +154,22 @@ def test_home_that_does_not_answer_is_not_taken() -> None:
     assert world.seats() == AT_HOME
 
 
+def test_a_late_event_is_no_lost_answer() -> None:
+    """The move was answered and the host is busy: charon is asked before the move is given up."""
+    world = up()
+    world.late = 9.0
+    world.link_down("eth1")
+    world.run(30)
+    (path,) = [p for p in world.hq.paths if p.name == E0]
+
+    assert world.seats() == {**AT_HOME, E1: E0}
+    assert path.state == "active"
+    assert {m.pair.local for m in world.actions(a.Migrate) if m.ike_id == 3} == {  # type: ignore[union-attr]
+        ip_address("198.18.0.2"),
+        ip_address("198.18.1.2"),
+    }
+
+
 def test_all_links_lost_and_back() -> None:
     """Nothing is deleted; tunnels return home as links do."""
     world = up()

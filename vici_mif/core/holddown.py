@@ -49,7 +49,7 @@ class HoldDown:
     def delay(self, hold_down: float) -> float:
         """Seconds of working that are asked for; `hold_down`: after the first break."""
         doublings = min(max(self.breaks - 1, 0), LONGEST.bit_length() - 1)
-        return hold_down * 2**doublings
+        return hold_down * (1 << doublings)
 
     def due_at(self, hold_down: float) -> float | None:
         """When a tunnel may go home; None while the path does not work."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from vici_mif.core.actions import Migrate, Probe
+from vici_mif.core.actions import Migrate, Probe, ReadSa
 from vici_mif.core.family import Tunnel
 from vici_mif.core.model import PathName
 from vici_mif.core.path import PathFact, PathState
@@ -18,7 +18,13 @@ from vici_mif.core.seating import Move, Seat, Seating, Test, Wait
 from vici_mif.core.turn import Turn
 
 MOVE_DELAY = 6.0
-"""Seconds for an answer on the new pair; then another path is better."""
+"""Seconds for an answer on the new pair; then another path is better, if charon says the same."""
+
+MOVE_LIMIT_DELAY = 60.0
+"""Seconds after which a move has failed of which charon does not speak at all."""
+
+UPDATE = "IKE_MOBIKE"
+"""charon's task for UPDATE_SA_ADDRESSES; gone once that was answered."""
 
 PROBE_TRIES = 3
 """Transmissions, one a second."""
@@ -46,6 +52,7 @@ class Moves:
     ) -> None:
         """`steady`: the kernel has the rules for all links; only what is urgent goes before."""
         self._give_up(turn, paths)
+        self._doubt(turn)
         self._keep_ready(turn, tunnels, paths)
         still = [t for t in tunnels if t.movable and not self.moving(turn, t.ike_id)]
         seats = [Seat(t.ike_id, t.home, t.current, t.carries) for t in still]
@@ -93,13 +100,36 @@ class Moves:
                 turn.book.drop(self._key(ike_id))
                 del self._targets[ike_id]
 
+    def _doubt(self, turn: Turn) -> None:
+        """No end after a while: ask charon. On a busy host the answer's event may only be late."""
+        for ike_id in self._targets:
+            request = turn.book.under_way(self._key(ike_id))
+            if request is None:
+                continue
+            turn.wake(request.asked_at + MOVE_DELAY)
+            if turn.now >= request.asked_at + MOVE_DELAY:
+                turn.ask(("doubt", self._peer, ike_id), partial(ReadSa, ike_id=ike_id))
+
+    def looked(self, turn: Turn, paths: Paths, ike_id: int) -> None:
+        """Charon has told how the move stands: what it still repeats was not answered."""
+        turn.book.forgive(("doubt", self._peer, ike_id))
+        target = paths.get(self._targets.get(ike_id))
+        sa = (turn.world.sas or {}).get(ike_id)
+        if target is None or sa is None or turn.book.under_way(self._key(ike_id)) is None:
+            return
+        turn.book.drop(self._key(ike_id))
+        if UPDATE not in (*sa.tasks_active, *sa.tasks_queued) and target.holds(sa.pair):
+            self.moved(turn, paths, ike_id)
+        else:
+            self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time")
+
     def _move(self, turn: Turn, paths: Paths, move: Move) -> None:
         path = paths.get(move.path)
         assert path is not None
         pair = path.pair
         assert pair is not None
         make = partial(Migrate, ike_id=move.ike_id, pair=pair, pin_delay=PIN_DELAY)
-        if turn.ask(self._key(move.ike_id), make, MOVE_DELAY):
+        if turn.ask(self._key(move.ike_id), make, MOVE_LIMIT_DELAY):
             self._targets[move.ike_id] = move.path
             paths.fact(move.path, PathFact.TEST_BEGUN, turn.now)
 

@@ -279,6 +279,8 @@ class Peer:
                 self.growth.done(turn, event.ike_id)
             case ("move", _, int(ike_id)):
                 self.moves.moved(turn, self.paths, ike_id)
+            case ("doubt", _, int(ike_id)):
+                self.moves.looked(turn, self.paths, ike_id)
             case ("test", _, PathName() as path):
                 self.moves.tested(turn, self.paths, path, event.rtt_delay)
             case ("pin", _, int(ike_id)):
