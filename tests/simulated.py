@@ -8,7 +8,7 @@ loses what is sent on a dead link. The planner under test sees facts only.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_address, ip_interface
@@ -157,6 +157,11 @@ class World:
             known.append(self._queue[0][0])
         return min((at for at in known if at is not None), default=None)
 
+    def until_next(self) -> float:
+        """Seconds until something happens by itself."""
+        at = self._next()
+        return float("inf") if at is None else at - self.now
+
     def later(self, delay: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (self.now + delay, next(self._serial), act))
 
@@ -188,7 +193,7 @@ class World:
                 return one.name not in self.dead
         return False
 
-    def _link_of(self, address: IPAddress) -> str:
+    def link_of(self, address: IPAddress) -> str:
         found = (x.name for x in self.links.values() if address in [i.ip for i in x.addresses])
         return next(found, "")
 
@@ -209,6 +214,17 @@ class World:
         self._good[new_id] = self._good.get(ike_id, self.sas[new_id].pair)
         self.feed(e.SaRekeyed(ike_id, self.sas[new_id]))
         return new_id
+
+    def rekey_children(self) -> None:
+        """All CHILD_SAs get new SPIs and numbers; name and selectors stay."""
+        for ike_id, sa in list(self.sas.items()):
+            fresh = tuple(self._rekeyed(child) for child in sa.children)
+            self.sas[ike_id] = replace(sa, children=fresh)
+            self._seen(ike_id)
+
+    def _rekeyed(self, child: Child) -> Child:
+        number = next(self._ids)
+        return replace(child, unique_id=number, spi_in=f"{number:08x}")
 
     # --- looking -----------------------------------------------------------------
 
@@ -358,8 +374,7 @@ class World:
             self._establish(ike_id, action)
 
     def _establish(self, ike_id: int, action: a.CreateIke) -> None:
-        asked = len(action.vips) or (1 if self.connection and self.connection.vips else 0)
-        vips = tuple(IPv4Address(0x0A090001 + i) for i in range(min(asked, self.gateway.addresses)))
+        vips = tuple(self._inner(action))[: self.gateway.addresses]
         children: tuple[Child, ...] = ()
         if action.child:
             children = (self._child(action.child, action.child, ("10.1.0.0/16",)),)
@@ -377,6 +392,13 @@ class World:
         del self._authenticating[ike_id]
         self._seen(ike_id)
         self.feed(e.ActionDone(action.tag, ike_id=ike_id))
+
+    def _inner(self, action: a.CreateIke) -> Iterator[IPAddress]:
+        """What a pool of each version gives to who asks."""
+        asked = [str(vip) for vip in action.vips]
+        for number, vip in enumerate(asked or (self.connection.vips if self.connection else ())):
+            pool = "10.9.0.1" if ip_address(vip).version == 4 else "fd00:9::1"
+            yield ip_address(pool) + number
 
     def _not_authenticated(self, ike_id: int, tag: str, reason: str) -> None:
         if self.sas.pop(ike_id, None) is not None:
@@ -437,7 +459,7 @@ class World:
         self.later(0.001, lambda: self._seen(action.ike_id))
         if not self.reaches(action.pair):
             self.later(RETURN, lambda: self._moved_back(action, "timeout"))
-        elif self._link_of(action.pair.local) in self.gateway.denied:
+        elif self.link_of(action.pair.local) in self.gateway.denied:
             self.later(RTT, lambda: self._moved_back(action, "unacceptable-addresses"))
         else:
             self.later(RTT, lambda: self._moved(action))

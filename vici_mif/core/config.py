@@ -268,7 +268,7 @@ def parse(sources: Iterable[Source]) -> Config:
         return Config.model_validate(read.data)
     except ValidationError as error:
         raise ConfigError(
-            _problem(read, details) for details in error.errors(include_url=False)
+            problem(read, details) for details in error.errors(include_url=False)
         ) from None
 
 
@@ -289,7 +289,8 @@ def pattern(key: Key) -> Key:
     return out
 
 
-def _problem(read: Document, details: ErrorDetails) -> Problem:
+def problem(read: Document, details: ErrorDetails) -> Problem:
+    """One error of pydantic, at its place in the text."""
     context = details.get("ctx", {})
     at = [part for part in details["loc"] if part != "[key]"]
     key: Key = (
