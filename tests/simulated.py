@@ -96,6 +96,9 @@ class World:
         self.sas: dict[int, Sa] = {}
         self.dead: set[str] = set()
         """Links that are up and lose everything."""
+        self.names: dict[str, tuple[IPAddress, ...]] = {}
+        self.dead_remotes: set[str] = set()
+        """Addresses of the gateway that are gone: nothing answers there."""
         self.steering = Steering()
         self.guard: GuardWish | None = None
         self.log: list[tuple[float, a.Action]] = []
@@ -188,6 +191,8 @@ class World:
         self.see_links()
 
     def reaches(self, pair: Pair) -> bool:
+        if str(pair.remote) in self.dead_remotes:
+            return False
         for one in self.links.values():
             if one.up and pair.local in [i.ip for i in one.addresses]:
                 return one.name not in self.dead
@@ -291,7 +296,8 @@ class World:
 
     def _do_Resolve(self, action: a.Resolve) -> None:  # noqa: N802
         def answer() -> None:
-            self.feed(e.NameResolved(action.name, (IPv4Address(GATEWAY),)))
+            found = self.names.get(action.name, (IPv4Address(GATEWAY),))
+            self.feed(e.NameResolved(action.name, found))
             self.feed(e.ActionDone(action.tag))
 
         self.later(0.01, answer)

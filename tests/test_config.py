@@ -64,7 +64,8 @@ connections:
   hq:
     links: [{match: eth0}, wwan0]
     children: [net]
-    remotes: {use: gw.example.org}
+    remotes: {use: [gw.example.org, 203.0.113.2]}
+    pairs: {one_to_one: true, deny: [["wwan*", 203.0.113.2], [eth0, "2001:db8::1"]]}
     tunnels: 3
     inner: one
     hold_down: 500ms
@@ -77,7 +78,13 @@ daemon: {vici: /run/x.vici, group: staff, tables: 1000-1099, rules: 100-119,
     hq = wish.connections["hq"]
 
     assert hq.remotes is not None
-    assert (hq.remotes.use, hq.hold_down, hq.tunnels) == (("gw.example.org",), 0.5, 3)
+    assert (hq.remotes.use, hq.hold_down, hq.tunnels) == (
+        ("gw.example.org", "203.0.113.2"),
+        0.5,
+        3,
+    )
+    assert hq.pairs.one_to_one
+    assert hq.pairs.deny == (("wwan*", "203.0.113.2"), ("eth0", "2001:db8::1"))
     assert (wish.daemon.tables, wish.daemon.rules) == ((1000, 1099), (100, 119))
 
 
@@ -152,12 +159,13 @@ MISTAKES = {
             "expected 'single' or 'refuse'"
         ],
     ),
-    "second remote": (
-        one("remotes: {use: [a, b]}"),
-        [
-            "c0.yaml:3:42: connections.hq.remotes.use.1: more than one remote comes in a "
-            "later version"
-        ],
+    "a denied pair of one": (
+        one("pairs: {deny: [[eth0]]}"),
+        ["c0.yaml:3:38: connections.hq.pairs.deny.0.1: missing"],
+    ),
+    "an unknown key of pairs": (
+        one("pairs: {denny: []}"),
+        ["c0.yaml:3:31: connections.hq.pairs.denny: unknown key; nearest known: deny"],
     ),
     "second peer": (
         TWO_LINES + "  branch: {links: [eth0]}\n",

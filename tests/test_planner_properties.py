@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
@@ -13,6 +15,8 @@ from vici_mif.core.model import Connection
 
 LINKS = ("eth0", "eth1", "eth2")
 
+REMOTES = ("203.0.113.1", "203.0.113.2")
+
 names = st.sampled_from(LINKS)
 steps = st.lists(
     st.one_of(
@@ -20,6 +24,8 @@ steps = st.lists(
         st.tuples(st.just("up"), names),
         st.tuples(st.just("die"), names),
         st.tuples(st.just("revive"), names),
+        st.tuples(st.just("address goes"), st.sampled_from(REMOTES)),
+        st.tuples(st.just("address comes"), st.sampled_from(REMOTES)),
         st.tuples(st.just("delete"), st.integers(0, 5)),
         st.tuples(st.just("rekey"), st.integers(0, 5)),
         st.tuples(st.just("charon"), st.booleans()),
@@ -28,7 +34,9 @@ steps = st.lists(
     ),
     max_size=25,
 )
-connections = st.sampled_from([ROAD_WARRIOR, SITE])
+connections = st.sampled_from(
+    [replace(each, remote_addrs=REMOTES[:n]) for each in (ROAD_WARRIOR, SITE) for n in (1, 2)]
+)
 gateways = st.builds(
     Gateway, clones=st.booleans(), max_clones=st.integers(0, 4), childless=st.booleans()
 )
@@ -40,10 +48,6 @@ def happen(world: World, step: tuple[str, object]) -> None:
             world.link_down(name)
         case ("up", str(name)):
             world.link_up(name)
-        case ("die", str(name)):
-            world.dead = world.dead | {name}
-        case ("revive", str(name)):
-            world.dead = world.dead - {name}
         case ("run", float(span)):
             world.run(span)
         case ("restart", _):
@@ -52,8 +56,22 @@ def happen(world: World, step: tuple[str, object]) -> None:
             world.lose_charon(with_sas=with_sas)
             world.run(1.0)
             world.connect()
+        case (kind, str(name)):
+            _silently(world, str(kind), name)
         case (kind, int(index)):
             _to_an_sa(world, str(kind), index)
+
+
+def _silently(world: World, kind: str, name: str) -> None:
+    match kind:
+        case "die":
+            world.dead = world.dead | {name}
+        case "revive":
+            world.dead = world.dead - {name}
+        case "address goes":
+            world.dead_remotes = world.dead_remotes | {name}
+        case "address comes":
+            world.dead_remotes = world.dead_remotes - {name}
 
 
 def _to_an_sa(world: World, kind: str, index: int) -> None:
@@ -80,6 +98,7 @@ def keep_the_last(world: World) -> None:
 
 def all_well(world: World) -> None:
     world.dead = set()
+    world.dead_remotes = set()
     for name in LINKS:
         if not world.links[name].up:
             world.link_up(name)

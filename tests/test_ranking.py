@@ -10,7 +10,8 @@ import pytest
 from vici_mif.core.config import LinkMatch
 from vici_mif.core.model import Link, Pair, PathName
 from vici_mif.core.path import PathState
-from vici_mif.core.ranking import Path, Remote, best, candidates, quality, remotes, without
+from vici_mif.core.ranking import Path, best, candidates, quality, without
+from vici_mif.core.remotes import Remote
 
 GW = Remote("gw", ip_address("203.0.113.1"))
 GW6 = Remote("gw6", ip_address("2001:db8::1"))
@@ -78,21 +79,6 @@ def test_versions_fit() -> None:
         "192.0.2.1 -> 203.0.113.1",
         "2001:db8:1::1 -> 2001:db8::1",
     ]
-
-
-def test_remotes() -> None:
-    """Addresses as they are, names as resolved, `%any` and prefixes are nobody's address."""
-    addresses = (ip_address("2001:db8::1"), ip_address("192.0.2.1"), ip_address("192.0.2.2"))
-
-    assert remotes(["203.0.113.1", "%any", "10.0.0.0/8"], {}) == [
-        Remote("203.0.113.1", ip_address("203.0.113.1"))
-    ]
-    assert remotes(["gw"], {"gw": addresses[1:]}) == [Remote("gw", addresses[1])]
-    assert remotes(["gw"], {"gw": addresses}) == [
-        Remote("gw.6", addresses[0]),
-        Remote("gw.4", addresses[1]),
-    ]
-    assert remotes(["gw"], {}) == []
 
 
 def test_best_first() -> None:

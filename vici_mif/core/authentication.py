@@ -15,7 +15,7 @@ from vici_mif.core.closing import Closing
 from vici_mif.core.model import IPAddress, Pair, PathName
 from vici_mif.core.path import PathFact
 from vici_mif.core.paths import Paths
-from vici_mif.core.ranking import Path
+from vici_mif.core.ranking import Path, quality
 from vici_mif.core.requests import Request
 from vici_mif.core.turn import Turn
 
@@ -96,7 +96,16 @@ class Authentication:
             self.why = "no link with a usable address and an address of the peer for it"
 
     def _untried(self, paths: Paths) -> list[Path]:
-        return [path for path in paths.best() if path.name not in self._tried]
+        """After a failure another link and another remote first: either may have been at fault."""
+        found = [path for path in paths.best() if path.name not in self._tried]
+        return sorted(found, key=lambda path: (quality(paths.state(path.name)), self._doubt(path)))
+
+    def _doubt(self, path: Path) -> int:
+        """How often its link or its remote was part of a pair that failed in this round."""
+        return sum(
+            (tried.link == path.name.link) + (tried.remote == path.name.remote)
+            for tried in self._tried
+        )
 
     def _try(self, turn: Turn, paths: Paths, path: Path, how: How) -> None:
         pair = path.pair

@@ -92,7 +92,8 @@ class Remotes(Frozen):
     use: Annotated[
         tuple[str, ...], BeforeValidator(_one_text, json_schema_input_type=str | list[str])
     ] = Field(
-        description="An address or a name of the peer, instead of the connection's remote_addrs.",
+        description="Addresses and names of the peer, best first, instead of the connection's "
+        "remote_addrs.",
     )
 
     @field_validator("use", mode="before")
@@ -100,14 +101,20 @@ class Remotes(Frozen):
     def _some(cls, value: object) -> object:
         return _not_empty(value)
 
-    @field_validator("use")
-    @classmethod
-    def _one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(value) > 1:
-            raise PydanticCustomError(
-                "place", "more than one remote comes in a later version", {"at": "1"}
-            )
-        return value
+
+class Pairs(Frozen):
+    """Which link goes with which remote. Default: each with each."""
+
+    one_to_one: bool = Field(
+        default=False,
+        description="The first entry of links with the first remote only, the second with the "
+        "second, and so on.",
+    )
+    deny: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Pairs that are never used nor tested: a link's name or pattern, and an "
+        "address or name of the peer.",
+    )
 
 
 class ConnectionConfig(Frozen):
@@ -133,6 +140,7 @@ class ConnectionConfig(Frozen):
     remotes: Remotes | None = Field(
         default=None, description="The peer's addresses. Default: the connection's remote_addrs."
     )
+    pairs: Pairs = Field(default=Pairs(), description="Which link goes with which remote.")
     tunnels: int | None = Field(
         default=None, ge=1, le=16, description="How many tunnels. Default: one per path, at most 4."
     )
@@ -217,7 +225,6 @@ LATER: frozenset[Key] = frozenset(
     {
         ("gateway",),
         ("connections", "*", "rank"),
-        ("connections", "*", "pairs"),
         ("connections", "*", "policy"),
         ("connections", "*", "probe"),
         ("connections", "*", "authenticate"),
@@ -247,6 +254,7 @@ MODELS: Mapping[Key, type[BaseModel]] = {
     ("connections", "*"): ConnectionConfig,
     ("connections", "*", "links", "*"): LinkMatch,
     ("connections", "*", "remotes"): Remotes,
+    ("connections", "*", "pairs"): Pairs,
     _C: InlineConnection,
     **{(*_C, f"{side}{n}"): inline.Auth for side in ("local", "remote") for n in ("", "-1", "-2")},
     (*_C, "children", "*"): inline.InlineChild,

@@ -101,9 +101,9 @@ class Homes:
 
     def see(self, members: Sequence[Sa], paths: Paths, carrier: int | None) -> tuple[Tunnel, ...]:
         """The members as tunnels. `carrier`: mode `one`, this one's home is the best path."""
-        self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa))}
-        if carrier is not None and paths.all():
-            self._give(carrier, paths.all()[0].name)
+        self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa, paths))}
+        if carrier is not None and paths.first is not None:
+            self._give(carrier, paths.first.name)
         for sa in members:
             self._settle(sa, paths)
         slots = slots_of(members[0].local_vips) if members else ()
@@ -112,8 +112,9 @@ class Homes:
             for sa in members
         )
 
-    def _known(self, sa: Sa) -> PathName | None:
-        return home_of(sa) or self._homes.get(sa.unique_id)
+    def _known(self, sa: Sa, paths: Paths) -> PathName | None:
+        known = (home_of(sa), self._homes.get(sa.unique_id))
+        return next((home for home in known if home and paths.possible(home)), None)
 
     def _give(self, ike_id: int, home: PathName) -> None:
         """Whoever had this home gets another one."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from vici_mif.core import ranking, swan
+from vici_mif.core import swan
 from vici_mif.core.actions import LoadConnection, LoadSecret, ReadAll, Resolve
 from vici_mif.core.inline import InlineConnection
+from vici_mif.core.remotes import is_name
 from vici_mif.core.turn import Turn
 
 WAIT_DELAY = 2.0
@@ -61,7 +62,7 @@ class Loading:
     def resolve(self, turn: Turn, addresses: Iterable[str], trouble: bool) -> None:
         """Names at the start, each hour, and more often while the peer does not answer."""
         for name in addresses:
-            if ranking.literal_address(name) is None and not name.startswith("%"):
+            if is_name(name):
                 self._resolve(turn, name, TROUBLE_DELAY if trouble else RESOLVE_DELAY)
 
     def unresolved(self, name: object) -> None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from vici_mif.core import pairing
 from vici_mif.core.holddown import HoldDown
 from vici_mif.core.model import Pair, PathName
 from vici_mif.core.path import PathFact, PathLife, PathState
@@ -23,22 +24,38 @@ class Paths:
         self._holds: dict[PathName, HoldDown] = {}
         self._tested_at: dict[PathName, float] = {}
         self._rtt_delay: dict[PathName, float] = {}
+        self._remotes: Collection[str] = ()
 
-    def see(self, candidates: Iterable[Path], now: float) -> list[PathName]:
-        """Take in what there is now; returns the paths whose link came back."""
+    def see(
+        self, candidates: Iterable[Path], now: float, remotes: Collection[str] = ()
+    ) -> list[PathName]:
+        """Take in what there is now; returns the paths whose link came back.
+
+        `remotes`: what the peer's addresses are called now, where that is known. A path to another
+        one is forgotten.
+        """
+        self._remotes = remotes
         seen = {path.name: path for path in candidates}
         for name, path in self._paths.items():
-            if name not in seen:
+            if name not in seen and self.possible(name):
                 rank = path.rank + len(seen)
                 seen[name] = replace(path, pair=None, locals=frozenset(), rank=rank)
         returned = [path.name for path in seen.values() if self._see(path, now)]
+        self._forget(self._paths.keys() - seen.keys())
         self._paths = dict(sorted(seen.items(), key=lambda item: item[1].rank))
         return returned
+
+    def _forget(self, names: Iterable[PathName]) -> None:
+        for name in names:
+            for known in (self._lives, self._holds, self._tested_at, self._rtt_delay):
+                known.pop(name, None)
 
     def _see(self, path: Path, now: float) -> bool:
         before = self._paths.get(path.name)
         usable = path.pair is not None
-        if before is None:
+        if path.denied:
+            self._deny(path.name, now)
+        elif before is None or before.denied:
             state = PathState.IDLE if usable else PathState.FAILED
             self._lives[path.name] = PathLife(state, now, "" if usable else NO_LINK)
             self._holds[path.name] = HoldDown(now if usable else None)
@@ -49,9 +66,14 @@ class Paths:
             self.fact(path.name, PathFact.LINK_LOST, now, NO_LINK)
         return False
 
+    def _deny(self, name: PathName, now: float) -> None:
+        if name not in self._lives or self._lives[name].why != pairing.DENIED:
+            self._lives[name] = PathLife(PathState.DENIED, now, pairing.DENIED)
+            self._holds[name] = HoldDown(None)
+
     def fact(self, name: PathName, fact: PathFact, now: float, why: str = "") -> None:
         life = self._lives.get(name)
-        if life is None:
+        if life is None or self._paths[name].denied:
             return
         self._lives[name] = life.after(fact, now, why)
         self._holds[name] = _held(self._holds[name], fact, now)
@@ -65,6 +87,23 @@ class Paths:
     def all(self) -> tuple[Path, ...]:
         """Best rank first."""
         return tuple(self._paths.values())
+
+    @property
+    def count(self) -> int:
+        """How many may be used, once their links are there."""
+        return sum(not path.denied for path in self._paths.values())
+
+    @property
+    def first(self) -> Path | None:
+        """The best one that may be used, whether its link is there or not."""
+        return next((path for path in self._paths.values() if not path.denied), None)
+
+    def possible(self, name: PathName) -> bool:
+        """A tunnel may have its home there: the operator allows it, the peer has the address."""
+        path = self._paths.get(name)
+        if path is not None and path.denied:
+            return False
+        return not self._remotes or name.remote in self._remotes
 
     def usable(self) -> tuple[Path, ...]:
         """Those whose link is there."""

@@ -38,7 +38,9 @@ from vici_mif.core.model import (
 from vici_mif.core.moves import Moves
 from vici_mif.core.paths import Paths
 from vici_mif.core.pins import Pins
+from vici_mif.core.remotes import dialable, remotes
 from vici_mif.core.requests import Request
+from vici_mif.core.scouting import Scouting
 from vici_mif.core.surplus import Surplus
 from vici_mif.core.turn import Turn
 
@@ -66,6 +68,7 @@ class Peer:
         self.growth = Growth(name)
         self.children = Children(name, numbers)
         self._surplus = Surplus(self.closing)
+        self._scouting = Scouting(name)
         self._homes = Homes()
         self._links: tuple[Link, ...] = ()
         self._ground = Ground(numbers)
@@ -82,11 +85,12 @@ class Peer:
         world = turn.world
         self.connection = (world.connections or {}).get(self.name)
         if self.connection is not None and world.links is not None:
-            peers = ranking.remotes(self.remote_addrs(self.connection), world.names)
+            peers = remotes(self.remote_addrs(self.connection), world.names)
             inner = {*world.inner, *(a for slot in self._ground.slots for a in slot)}
             self._links = ranking.without(world.links, inner)
-            found = ranking.candidates(self.config.links, self._links, peers)
-            for path in self.paths.see(found, turn.now):
+            pairs = self.config.pairs
+            found = ranking.candidates(self.config.links, self._links, peers, pairs)
+            for path in self.paths.see(found, turn.now, {r.label for r in peers}):
                 self.moves.link_returned(turn, path)
                 turn.book.forgive(("auth", self.name))
         self._members(turn)
@@ -95,9 +99,7 @@ class Peer:
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
         members = choose(turn.world.named(self.name))
-        self.shape = shape(
-            self.config, connection, members, len(self.paths.all()), turn.world.patched
-        )
+        self.shape = shape(self.config, connection, members, self.paths.count, turn.world.patched)
         one = None if self.shape.per_path else self._carrier(members)
         self.tunnels = self._homes.see(members, self.paths, one)
         self._ground.remember(members, self.templates())
@@ -108,10 +110,9 @@ class Peer:
         return next((tunnel.ike_id for tunnel in carrier(bare)), None)
 
     def remote_addrs(self, connection: Connection) -> tuple[str, ...]:
-        """One remote: the configured one, else the first the connection names."""
-        if self.config.remotes is not None:
-            return self.config.remotes.use
-        return connection.remote_addrs[:1]
+        """Addresses and names, best first: the configured ones, else the connection's."""
+        configured = self.config.remotes
+        return dialable(connection.remote_addrs if configured is None else configured.use)
 
     def templates(self) -> tuple[ChildTemplate, ...]:
         """The children to open, in the connection's order."""
@@ -219,6 +220,7 @@ class Peer:
             self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
         self.growth.step(turn, self.tunnels, self.paths, self.shape)
         self._surplus.step(turn, turn.world.named(self.name), self.tunnels, self.shape)
+        self._scouting.step(turn, self.tunnels, self.paths)
         self.pins.step(turn, self.tunnels, self.paths)
 
     def _stock(self, turn: Turn) -> None:
@@ -253,7 +255,7 @@ class Peer:
         its first free lease (.2) for .1 and, since .2 is this host's now, .2 once more. For
         hints that are no addresses of the pool it gives each of them once (mem_pool.c).
         """
-        count = tunnels(self.config, len(self.paths.all()))
+        count = tunnels(self.config, self.paths.count)
         versions: dict[int, type[IPv4Address | IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
         asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
         asked = asked or (IPv4Address(0),)

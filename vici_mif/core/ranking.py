@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which paths there are and which is better. Pure functions.
 
-Links rank in the order of the configuration, remotes in theirs, then IPv4 before IPv6 as the
-resolver or the operator put them.
+Links and remotes rank in the order of the configuration, IPv4 and IPv6 of a name as the resolver
+put them. The first remote comes on every link before the second on any: what an outage takes is
+a link more often than a gateway's address, so tunnels are spread over the links first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 
-from vici_mif.core.config import LinkMatch
+from vici_mif.core import pairing
+from vici_mif.core.config import LinkMatch, Pairs
 from vici_mif.core.model import IPAddress, IPInterface, Link, Pair, PathName
 from vici_mif.core.path import WORKS, PathState
+from vici_mif.core.remotes import Remote
+
+EACH_WITH_EACH = Pairs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,49 +29,15 @@ class Path:
     """0 is best."""
     remote: IPAddress
     pair: Pair | None = None
-    """None while the link has no usable address of the remote's IP version."""
+    """None while the link has no usable address of the remote's IP version, and for a path that
+    must not be used."""
     locals: frozenset[IPAddress] = frozenset()
     """All addresses of the link: an SA on any of them is on this path."""
+    denied: bool = False
+    """By the operator."""
 
     def holds(self, pair: Pair) -> bool:
         return pair.remote == self.remote and pair.local in self.locals
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """One address of the peer and how its paths call it."""
-
-    label: str
-    address: IPAddress
-
-
-def remotes(configured: Sequence[str], names: dict[str, tuple[IPAddress, ...]]) -> list[Remote]:
-    """Addresses as configured; names as resolved, `.4` and `.6` where there are both."""
-    found: list[Remote] = []
-    for entry in configured:
-        literal = literal_address(entry)
-        if literal is not None:
-            found.append(Remote(entry, literal))
-        else:
-            found.extend(_of_name(entry, names.get(entry, ())))
-    return found
-
-
-def _of_name(name: str, addresses: tuple[IPAddress, ...]) -> list[Remote]:
-    first = {version: a for a in reversed(addresses) for version in (a.version,)}
-    if len(first) < 2:
-        return [Remote(name, address) for address in first.values()]
-    ordered = sorted(first.values(), key=addresses.index)
-    return [Remote(f"{name}.{address.version}", address) for address in ordered]
-
-
-def literal_address(text: str) -> IPAddress | None:
-    """An address that can be dialled; None for names, prefixes and `%any`."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return None if address.is_unspecified else address
 
 
 def without(links: Iterable[Link], inner: Collection[IPAddress]) -> tuple[Link, ...]:
@@ -85,33 +55,46 @@ def _outer(link: Link, inner: Collection[IPAddress]) -> tuple[IPInterface, ...]:
 
 
 def candidates(
-    wanted: Sequence[LinkMatch], links: Sequence[Link], peers: Sequence[Remote]
+    wanted: Sequence[LinkMatch],
+    links: Sequence[Link],
+    peers: Sequence[Remote],
+    pairs: Pairs = EACH_WITH_EACH,
 ) -> tuple[Path, ...]:
     """All paths, best first; a link named exactly has its paths also while it is away."""
-    ordered = _links(wanted, links)
-    pairs = [(name, link, remote) for name, link in ordered for remote in peers]
-    return tuple(_path(rank, name, link, remote) for rank, (name, link, remote) in enumerate(pairs))
+    found = [
+        _path(name, link, remote, pairing.denied(pairs, name, remote))
+        for remote in peers
+        for entry, name, link in _links(wanted, links)
+        if pairing.belong(pairs, entry, remote)
+    ]
+    reaching = {path.name.link for path in found if path.locals}
+    kept = [path for path in found if path.locals or path.name.link not in reaching]
+    return tuple(replace(path, rank=rank) for rank, path in enumerate(kept))
 
 
-def _links(wanted: Sequence[LinkMatch], links: Sequence[Link]) -> list[tuple[str, Link | None]]:
-    found: dict[str, Link | None] = {}
-    for match in wanted:
+def _links(
+    wanted: Sequence[LinkMatch], links: Sequence[Link]
+) -> list[tuple[int, str, Link | None]]:
+    """Entry of the configuration, name, and the link where it is there."""
+    found: dict[str, tuple[int, Link | None]] = {}
+    for entry, match in enumerate(wanted):
         fitting = sorted((link for link in links if match.fits(link.name)), key=lambda x: x.name)
         for link in fitting:
-            found.setdefault(link.name, link)
+            found.setdefault(link.name, (entry, link))
         if match.exact:
-            found.setdefault(match.match, None)
-    return list(found.items())
+            found.setdefault(match.match, (entry, None))
+    return [(entry, name, link) for name, (entry, link) in found.items()]
 
 
-def _path(rank: int, name: str, link: Link | None, remote: Remote) -> Path:
+def _path(name: str, link: Link | None, remote: Remote, denied: bool) -> Path:
     usable = [
         interface.ip
         for interface in (link.addresses if link is not None and link.up else ())
         if interface.version == remote.address.version
     ]
-    pair = Pair(usable[0], remote.address) if usable else None
-    return Path(PathName(name, remote.label), rank, remote.address, pair, frozenset(usable))
+    pair = Pair(usable[0], remote.address) if usable and not denied else None
+    label = PathName(name, remote.label)
+    return Path(label, 0, remote.address, pair, frozenset(usable), denied)
 
 
 def quality(state: PathState) -> int:
@@ -126,6 +109,14 @@ def quality(state: PathState) -> int:
 def best(
     paths: Iterable[Path], state: Callable[[PathName], PathState], home: PathName | None = None
 ) -> list[Path]:
-    """Usable paths, best first: what works, then what was never tried, then what failed."""
+    """Usable paths, best first: what works, then what was never tried, then what failed.
+
+    Among equals the one at `home`, then those over the link of `home`: an address of the gateway
+    that went must not send a tunnel over a link that costs more.
+    """
     usable = [p for p in paths if p.pair is not None and quality(state(p.name)) < 3]
-    return sorted(usable, key=lambda p: (quality(state(p.name)), p.name != home, p.rank))
+    return sorted(usable, key=lambda p: (quality(state(p.name)), *_distance(p.name, home), p.rank))
+
+
+def _distance(name: PathName, home: PathName | None) -> tuple[bool, bool]:
+    return name != home, home is not None and name.link != home.link

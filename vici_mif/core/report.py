@@ -58,7 +58,7 @@ def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
         named = ", ".join(missing) or "any"
         why = f"the connection {peer.name} in charon has no child {named}"
         return Standing("waiting", why)
-    if not peer.paths.all():
+    if not peer.paths.count:
         return Standing("waiting", _why_no_path(peer))
     return None
 
@@ -81,8 +81,10 @@ def _not_loaded(peer: Peer, book: Book) -> str:
 def _why_no_path(peer: Peer) -> str:
     assert peer.connection is not None
     wanted = peer.remote_addrs(peer.connection)
-    if not wanted or wanted[0].startswith("%"):
+    if not wanted:
         return f"no address of the peer is known: set `remotes` of {peer.name}"
+    if peer.paths.all():
+        return f"pairs of {peer.name} denies every path"
     return f"no link of {peer.name} is there, or {wanted[0]} is not resolved yet"
 
 
@@ -117,7 +119,7 @@ def _working(peer: Peer, book: Book) -> Standing:
             where = tunnel.current or "an address that is gone"
             return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
     built = len(carriers) if peer.shape.per_path else len(peer.tunnels)
-    wanted = min(peer.shape.limit, len(peer.paths.all()))
+    wanted = min(peer.shape.limit, peer.paths.count)
     if built < wanted:
         refused = book.failure(("clone", peer.name))
         said = f": {refused.text or refused.reason}" if refused else ""
