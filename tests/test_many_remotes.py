@@ -30,7 +30,7 @@ def pairs(world: World, *kinds: type[a.Action]) -> set[tuple[str, str]]:
     """Over which links to which remotes something was sent."""
     wanted = world.actions(*kinds or (a.CreateIke, a.Migrate, a.Probe))
     found = [action.pair for action in wanted]  # type: ignore[union-attr]
-    return {(world._link_of(pair.local), str(pair.remote)) for pair in found}
+    return {(world.link_of(pair.local), str(pair.remote)) for pair in found}
 
 
 def at_home(world: World) -> bool:
