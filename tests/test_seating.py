@@ -27,7 +27,9 @@ TO: dict[str, list[PathFact]] = {
     "testing": [PathFact.TEST_BEGUN],
     "failed": [PathFact.TEST_FAILED],
     "denied": [PathFact.REFUSED],
-    "drained": [PathFact.DRAIN_ORDERED],
+    "drained": [],
+    "leaving": [PathFact.SEATED],
+    "preferred": [PathFact.TEST_PASSED],
     "gone": [],
 }
 
@@ -44,6 +46,9 @@ def world(**states: str) -> Paths:
     for name, state in states.items():
         for fact in TO[state]:
             paths.fact(PathName(name, "gw"), fact, 0.0)
+    ordered = {s: [PathName(n, "gw") for n in states if states[n] == s] for s in TO}
+    paths.obey(ordered["drained"] + ordered["leaving"], ordered["preferred"], 1.0)
+    paths.drain(ordered["leaving"], 1.0)
     return paths
 
 
@@ -100,6 +105,36 @@ ROWS = {
     ),
     "parked, home gone": Row({"a": "gone", "b": "active"}, A, B, None),
     "parked, home drained": Row({"a": "drained", "b": "active"}, A, B, None),
+    "drain: test before the tunnel leaves": Row(
+        {"a": "leaving", "b": "idle", "c": "failed"}, A, A, Test(1, B)
+    ),
+    "drain: leave for what was tested": Row(
+        {"a": "leaving", "b": "idle", "c": "ready"}, A, A, Move(1, C, urgent=False), now=5.0
+    ),
+    "drain: a test of long ago is none": Row(
+        {"a": "leaving", "b": "idle", "c": "ready"}, A, A, Test(1, C)
+    ),
+    "drain: wait for the test": Row(
+        {"a": "leaving", "b": "testing"}, A, A, None, may_try=False
+    ),
+    "drain: the last path that works is kept": Row(
+        {"a": "leaving", "b": "failed"}, A, A, None, may_try=False
+    ),
+    "drain: an empty clone is its own test": Row(
+        {"a": "leaving", "b": "idle"}, A, A, Move(1, B, urgent=False), carries=False
+    ),
+    "never home to what is to be drained": Row(
+        {"a": "leaving", "b": "active"}, A, B, None
+    ),
+    "broken: better on what is to be drained than nowhere": Row(
+        {"a": "leaving", "b": "failed"}, B, B, Move(1, A, urgent=True), may_try=False
+    ),
+    "parked: to what is preferred": Row(
+        {"a": "gone", "b": "active", "c": "preferred"}, A, B, Move(1, C, urgent=False), now=6.0
+    ),
+    "preferred by hand: no hold-down": Row(
+        {"a": "preferred", "b": "active"}, A, B, Move(1, A, urgent=False), now=1.5
+    ),
     "parked, home denied": Row({"a": "denied", "b": "active"}, A, B, Test(1, A)),
     "an empty clone is its own test": Row(
         {"a": "idle", "b": "active"}, A, B, Move(1, A, urgent=False), carries=False, now=0.5
@@ -147,6 +182,8 @@ def test_what_never_happens(
     if isinstance(decision, Move | Test):
         assert paths.get(decision.path).pair is not None  # type: ignore[union-attr]
         assert paths.state(decision.path) is not PathState.DRAINED
+        if works:
+            assert not paths.is_drained(decision.path)
     if isinstance(decision, Move):
         assert decision.path != current
         assert decision.urgent is not works

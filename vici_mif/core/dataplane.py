@@ -10,7 +10,7 @@ Order of the rules, from `rules` on (charon's own, 220, comes after all of them)
     +6  iif lo to TS lookup 220 suppress LEN         other connections' more specific children
     +7  iif lo to TS lookup main suppress LEN        link subnets inside TS
     +8  iif lo lookup main                           0.0.0.0/0 and no tunnel works: the host lives
-    +9  iif lo to TS lookup T_default                unbound sockets: the first inner address
+    +9  iif lo to TS lookup T_default                unbound sockets: the default source
 
 `suppress` ignores routes whose prefix is not longer than that. `unreachable` lies underneath in
 T_inner and T_default from before the first tunnel until the peer is taken down.
@@ -128,17 +128,19 @@ class Inner:
     """A tunnel carries traffic."""
     mtu: int
     """Bytes of an inner packet that fit on every path."""
+    first: int = 0
+    """The slot whose addresses are the default source."""
     bare: frozenset[int] = frozenset()
     """Kernel ESP: tunnels whose child has not our interface id. Its policies catch packets on
     any uplink, as without us; a route of ours would lead past them."""
 
 
 def inner(numbers: Numbers, wish: Inner) -> Steering:
-    """Each inner address to its own tunnel; unbound sockets to the first."""
+    """Each inner address to its own tunnel; unbound sockets to one of them."""
     parts = [
         _slot(numbers, wish, i, slot) for i, slot in enumerate(wish.slots) if i not in wish.bare
     ]
-    return join(parts if 0 in wish.bare else [*parts, _unbound(numbers, wish)])
+    return join(parts if wish.first in wish.bare else [*parts, _unbound(numbers, wish)])
 
 
 def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
@@ -196,11 +198,11 @@ def _unbound(numbers: Numbers, wish: Inner) -> Steering:
     if not wish.remotes:
         return Steering()
     table = numbers.default_table
-    first = wish.slots[0] if wish.slots else ()
+    first = wish.slots[wish.first] if wish.slots else ()
     rules = [rule for remote in wish.remotes for rule in _to(numbers, remote, table)]
     return Steering(
         rules=(*host_lives(numbers, wish.remotes, wish.works), *rules),
-        routes=_routes(wish, table, first, _device(wish, 0)),
+        routes=_routes(wish, table, first, _device(wish, wish.first)),
     )
 
 

@@ -126,10 +126,10 @@ class Homes:
         if sa.unique_id in self._homes:
             return
         taken = set(self._homes.values())
+        free = [p.name for p in paths.best() if p.name not in taken]
         here = paths.of(sa.pair)
-        if here is not None and here not in taken and not sa.cloned:
+        if here in free and not sa.cloned:
             self._homes[sa.unique_id] = here
             return
-        free = [p.name for p in paths.best() if p.name not in taken]
         if free:
             self._homes[sa.unique_id] = free[0]

@@ -97,8 +97,21 @@ class Ground:
             established=bool(scene.tunnels),
             works=scene.works,
             mtu=self._reckon(scene),
+            first=self._first(scene),
             bare=self._bare(scene) if scene.kernel_esp else frozenset(),
         )
+
+    def _first(self, scene: Scene) -> int:
+        """The tunnel at home on a path preferred by hand, once it carries; else the first."""
+        preferred = (
+            tunnel.slots[0]
+            for tunnel in scene.tunnels
+            if tunnel.home is not None
+            and scene.paths.preferred_at(tunnel.home) is not None
+            and tunnel.carries
+            and tunnel.slots
+        )
+        return next((slot for slot in preferred if slot < len(self.slots)), 0)
 
     def _bare(self, scene: Scene) -> frozenset[int]:
         """Tunnels with a child that we did not number, or that the operator numbers himself."""

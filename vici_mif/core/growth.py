@@ -46,7 +46,7 @@ class Growth:
     def missing(tunnels: Sequence[Tunnel], paths: Paths, shape: Shape) -> int:
         """How many tunnels the paths that are there would take beyond those we have."""
         homes = {t.home for t in tunnels if t.home is not None}
-        wanted = homes | {p.name for p in paths.usable()}
+        wanted = homes | {p.name for p in paths.seats()}
         return min(shape.limit, len(wanted)) - len(tunnels)
 
     def _parent(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> Tunnel | None:

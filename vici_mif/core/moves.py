@@ -46,6 +46,8 @@ class Moves:
         self._peer = peer
         self._pins = pins
         self._targets: dict[int, PathName] = {}
+        self._origins: dict[int, PathName] = {}
+        """Where a tunnel worked that has not arrived elsewhere."""
 
     def step(
         self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths, hold_down: float, steady: bool
@@ -57,10 +59,10 @@ class Moves:
         still = [t for t in tunnels if t.movable and not self.moving(turn, t.ike_id)]
         seats = [Seat(t.ike_id, t.home, t.current, t.carries) for t in still]
         may_try = lambda path: turn.book.free(self._test(path), turn.now)  # noqa: E731
-        for _, decision in Seating(paths, hold_down, may_try, turn.now).decide(seats):
+        for seat, decision in Seating(paths, hold_down, may_try, turn.now).decide(seats):
             match decision:
                 case Move() if steady or decision.urgent:
-                    self._move(turn, paths, decision)
+                    self._move(turn, paths, decision, seat.current)
                 case Test():
                     self._probe(turn, paths, decision)
                 case Wait(until_at):
@@ -123,7 +125,7 @@ class Moves:
         else:
             self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time")
 
-    def _move(self, turn: Turn, paths: Paths, move: Move) -> None:
+    def _move(self, turn: Turn, paths: Paths, move: Move, origin: PathName | None) -> None:
         path = paths.get(move.path)
         assert path is not None
         pair = path.pair
@@ -131,6 +133,8 @@ class Moves:
         make = partial(Migrate, ike_id=move.ike_id, pair=pair, pin_delay=PIN_DELAY)
         if turn.ask(self._key(move.ike_id), make, MOVE_LIMIT_DELAY):
             self._targets[move.ike_id] = move.path
+            if origin is not None:
+                self._origins.setdefault(move.ike_id, origin)
             paths.fact(move.path, PathFact.TEST_BEGUN, turn.now)
 
     def _probe(self, turn: Turn, paths: Paths, test: Test) -> None:
@@ -146,6 +150,7 @@ class Moves:
 
     def moved(self, turn: Turn, paths: Paths, ike_id: int) -> None:
         path = self._targets.pop(ike_id, None)
+        self._origins.pop(ike_id, None)
         self._pins.renewed(ike_id, turn.now)
         if path is not None:
             turn.book.forgive(self._test(path))
@@ -193,12 +198,26 @@ class Moves:
             elif state is PathState.ACTIVE and path.name not in carrying:
                 paths.fact(path.name, PathFact.LEFT, turn.now)
 
+    def occupied(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> set[PathName]:
+        """Paths on which a tunnel is, or to which it may have to return."""
+        here = {t.ike_id: t.current for t in tunnels}
+        self._origins = {
+            i: path
+            for i, path in self._origins.items()
+            if i in here and (here[i] != path or self.moving(turn, i))
+        }
+        back = {p for p in self._origins.values() if p in paths and quality(paths.state(p)) < 2}
+        return back | {path for path in here.values() if path is not None}
+
     def link_returned(self, turn: Turn, path: PathName) -> None:
         turn.book.forgive(self._test(path))
 
     def rename(self, old_id: int, new_id: int) -> None:
         if old_id in self._targets:
             self._targets[new_id] = self._targets.pop(old_id)
+        if old_id in self._origins:
+            self._origins[new_id] = self._origins.pop(old_id)
 
     def reset(self) -> None:
         self._targets.clear()
+        self._origins.clear()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from vici_mif.core import pairing
 from vici_mif.core.holddown import HoldDown
 from vici_mif.core.model import Pair, PathName
-from vici_mif.core.path import PathFact, PathLife, PathState
+from vici_mif.core.path import WORKS, PathFact, PathLife, PathState
 from vici_mif.core.ranking import Path, best
 
 NO_LINK = "the link is down, absent or has no usable address"
@@ -25,6 +25,10 @@ class Paths:
         self._tested_at: dict[PathName, float] = {}
         self._rtt_delay: dict[PathName, float] = {}
         self._remotes: Collection[str] = ()
+        self._drained: frozenset[PathName] = frozenset()
+        self._preferred_at: dict[PathName, float] = {}
+        self.leaving: frozenset[PathName] = frozenset()
+        """To be drained, and a tunnel has not left yet."""
 
     def see(
         self, candidates: Iterable[Path], now: float, remotes: Collection[str] = ()
@@ -84,6 +88,42 @@ class Paths:
         if rtt_delay is not None:
             self._rtt_delay[name] = rtt_delay
 
+    # --- by hand -------------------------------------------------------------
+
+    def obey(
+        self, drained: Collection[PathName], preferred: Collection[PathName], now: float
+    ) -> None:
+        """What is ordered now. A drain comes into force in `drain`, its end at once."""
+        for name in self._drained.difference(drained):
+            self._undrain(name, now)
+        self._drained = frozenset(drained)
+        self._preferred_at = {name: self._preferred_at.get(name, now) for name in preferred}
+
+    def drain(self, occupied: Collection[PathName], now: float) -> None:
+        """A path on which a tunnel is, or to which one may have to return, is not given up."""
+        self.leaving = self._drained.intersection(occupied)
+        for name in self._drained:
+            if name not in self.leaving:
+                self.fact(name, PathFact.DRAIN_ORDERED, now)
+            elif self.state(name) is PathState.DRAINED:
+                self._undrain(name, now)  # charon roamed there by itself
+
+    def _undrain(self, name: PathName, now: float) -> None:
+        self.fact(name, PathFact.DRAIN_CLEARED, now)
+        path = self.get(name)
+        if path is None or path.pair is None:
+            self.fact(name, PathFact.LINK_LOST, now, NO_LINK)
+
+    def is_drained(self, name: PathName) -> bool:
+        """Ordered, whether it is in force yet or not: nothing new comes here."""
+        return name in self._drained
+
+    def preferred_at(self, name: PathName) -> float | None:
+        """Since when it ranks first by order."""
+        return self._preferred_at.get(name)
+
+    # --- which there are -------------------------------------------------------
+
     def all(self) -> tuple[Path, ...]:
         """Best rank first."""
         return tuple(self._paths.values())
@@ -95,8 +135,10 @@ class Paths:
 
     @property
     def first(self) -> Path | None:
-        """The best one that may be used, whether its link is there or not."""
-        return next((path for path in self._paths.values() if not path.denied), None)
+        """The best that may be used by rank and order, whether its link is there or not."""
+        allowed = [path for path in self._paths.values() if not path.denied]
+        key = lambda p: (self.is_drained(p.name), p.name not in self._preferred_at)  # noqa: E731
+        return min(allowed, key=key, default=None)
 
     def possible(self, name: PathName) -> bool:
         """A tunnel may have its home there: the operator allows it, the peer has the address."""
@@ -109,12 +151,24 @@ class Paths:
         """Those whose link is there."""
         return tuple(p for p in self._paths.values() if p.pair is not None)
 
+    def seats(self) -> tuple[Path, ...]:
+        """Those on which a tunnel may be put."""
+        return tuple(path for path in self.usable() if not self.is_drained(path.name))
+
     def best(self, home: PathName | None = None) -> list[Path]:
-        """Usable ones by what is known of them, `home` first among equals, then by rank."""
-        return best(self.usable(), self.state, home)
+        """Seats by what is known of them; among equals `home`, then what is preferred."""
+        return best(self.seats(), self.state, home, self._preferred_at)
+
+    def refuge(self, home: PathName | None = None) -> list[Path]:
+        """The same for a tunnel that works nowhere: then also what is to be drained."""
+        last = [p for p in self.usable() if p.name in self.leaving]
+        return [*self.best(home), *(p for p in last if self.state(p.name) in WORKS)]
 
     def get(self, name: PathName | None) -> Path | None:
         return self._paths.get(name) if name is not None else None
+
+    def __contains__(self, name: PathName) -> bool:
+        return name in self._paths
 
     def life(self, name: PathName) -> PathLife:
         return self._lives[name]

@@ -93,8 +93,19 @@ class Peer:
             for path in self.paths.see(found, turn.now, {r.label for r in peers}):
                 self.moves.link_returned(turn, path)
                 turn.book.forgive(("auth", self.name))
+        self._obey(turn)
         self._members(turn)
+        self.paths.drain(self.moves.occupied(turn, self.tunnels, self.paths), turn.now)
         self.moves.seat(turn, self.tunnels, self.paths)
+
+    def _obey(self, turn: Turn) -> None:
+        """What is ordered by hand of each path."""
+        orders, names = turn.world.orders, [path.name for path in self.paths.all()]
+        self.paths.obey(
+            [n for n in names if orders.drain(self.name, n)],
+            [n for n in names if orders.prefer(self.name, n)],
+            turn.now,
+        )
 
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)

@@ -107,16 +107,21 @@ def quality(state: PathState) -> int:
 
 
 def best(
-    paths: Iterable[Path], state: Callable[[PathName], PathState], home: PathName | None = None
+    paths: Iterable[Path],
+    state: Callable[[PathName], PathState],
+    home: PathName | None = None,
+    preferred: Collection[PathName] = (),
 ) -> list[Path]:
     """Usable paths, best first: what works, then what was never tried, then what failed.
 
-    Among equals the one at `home`, then those over the link of `home`: an address of the gateway
-    that went must not send a tunnel over a link that costs more.
+    Among equals the one at `home`, then what is preferred by hand, then those over the link of
+    `home`: an address of the gateway that went must not send a tunnel over a link that costs more.
     """
+
+    def rank(path: Path) -> tuple[int, bool, bool, bool, int]:
+        name = path.name
+        elsewhere = home is not None and name.link != home.link
+        return (quality(state(name)), name != home, name not in preferred, elsewhere, path.rank)
+
     usable = [p for p in paths if p.pair is not None and quality(state(p.name)) < 3]
-    return sorted(usable, key=lambda p: (quality(state(p.name)), *_distance(p.name, home), p.rank))
-
-
-def _distance(name: PathName, home: PathName | None) -> tuple[bool, bool]:
-    return name != home, home is not None and name.link != home.link
+    return sorted(usable, key=rank)

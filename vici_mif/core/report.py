@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from vici_mif import __version__
+from vici_mif.core import ordered
 from vici_mif.core import status as s
 from vici_mif.core.family import Tunnel
 from vici_mif.core.path import PathState
@@ -40,8 +41,8 @@ def standing(peer: Peer, world: World, book: Book) -> Standing:
     if peer.shape.refused and not peer.works:
         return Standing("down", peer.shape.why)
     if not peer.works:
-        return _down(peer, book)
-    return _working(peer, book)
+        return _down(peer, world, book)
+    return _working(peer, world, book)
 
 
 def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
@@ -94,13 +95,15 @@ def _stock(peer: Peer, world: World) -> Standing:
     return Standing("up" if works and not peer.shape.refused else "down", peer.shape.why)
 
 
-def _down(peer: Peer, book: Book) -> Standing:
+def _down(peer: Peer, world: World, book: Book) -> Standing:
     if peer.tunnels:
         failures = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
         why = failures[0] if failures else ""
     else:
         failed = book.failure(("auth", peer.name))
         why = (failed and failed.text) or peer.authentication.why
+        if not peer.paths.seats():
+            why = ordered.drained(world.orders, peer.name, peer.paths) or why
     begun = "opening the first tunnel" if peer.tunnels else "authenticating"
     return Standing("down", why or begun, on_its_way=not why)
 
@@ -111,15 +114,19 @@ def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
     return [f"child {name}: {f.text or f.reason}" for name, f in found if f is not None]
 
 
-def _working(peer: Peer, book: Book) -> Standing:
+def _working(peer: Peer, world: World, book: Book) -> Standing:
     """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
     carriers = [t for t in peer.tunnels if t.carries]
+    if draining := ordered.draining(peer.paths):
+        return Standing("degraded", draining, on_its_way=draining == ordered.LEAVING)
     for tunnel in carriers:
         if tunnel.home is not None and tunnel.current != tunnel.home:
+            if peer.paths.is_drained(tunnel.home):
+                continue
             where = tunnel.current or "an address that is gone"
             return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
     built = len(carriers) if peer.shape.per_path else len(peer.tunnels)
-    wanted = min(peer.shape.limit, peer.paths.count)
+    wanted = min(peer.shape.limit, ordered.wanted(peer.tunnels, peer.paths))
     if built < wanted:
         refused = book.failure(("clone", peer.name))
         said = f": {refused.text or refused.reason}" if refused else ""
@@ -128,7 +135,8 @@ def _working(peer: Peer, book: Book) -> Standing:
     failures = [f for t in carriers for f in _child_failures(peer, t, book)]
     if failures:
         return Standing("degraded", failures[0])
-    return Standing("up", peer.shape.why)
+    drained = ordered.drained(world.orders, peer.name, peer.paths)
+    return Standing("up", "; ".join(filter(None, [drained, peer.shape.why])))
 
 
 # --- the model -----------------------------------------------------------------
@@ -236,10 +244,11 @@ def _path(peer: Peer, path: Path, clock: s.Clock) -> s.PathStatus:
         local=str(path.pair.local) if path.pair else None,
         remote=str(path.remote),
         state=life.state.value,
+        order=ordered.word(peer.paths, path.name),
         probe="passive" if life.state is PathState.ACTIVE else "ike",
         rtt_s=peer.paths.rtt_delay(path.name),
         tx_bytes=sum(c.bytes_out for c in here),
         rx_bytes=sum(c.bytes_in for c in here),
         since=clock.rfc3339(life.since_at),
-        why=life.why,
+        why=ordered.draining(peer.paths) if path.name in peer.paths.leaving else life.why,
     )

@@ -3,7 +3,8 @@
 
 A tunnel sits at home while home works; otherwise it is parked on the best path that works; it
 goes home after the hold-down. A tunnel that works is moved only onto a path that was tested
-since its link came back; one that carries nothing yet may be the test itself.
+since its link came back; one that carries nothing yet may be the test itself. A path that is to
+be drained is left in the same way, and only then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from vici_mif.core.model import PathName
 from vici_mif.core.path import WORKS, PathState
 from vici_mif.core.paths import Paths
 from vici_mif.core.ranking import Path, quality
+
+FRESH_DELAY = 10.0
+"""Seconds for which the result of a test is good enough for a move that was ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Seating:
     def seat(self, seat: Seat) -> Decision | None:
         if self._broken(seat):
             return self._park(seat)
+        if seat.current in self.paths.leaving:
+            return self._leave(seat)
         if seat.home in {None, seat.current}:
             return self._test_here(seat)
         return self._go_home(seat)
@@ -83,10 +89,27 @@ class Seating:
         return path is None or path.pair is None or quality(self.paths.state(path.name)) >= 2
 
     def _park(self, seat: Seat) -> Move | None:
-        for path in self.paths.best(seat.home):
+        for path in self.paths.refuge(seat.home):
             if path.name != seat.current and self._worth_trying(path):
                 return Move(seat.ike_id, path.name, urgent=True)
         return None
+
+    def _leave(self, seat: Seat) -> Move | Test | None:
+        """To the first that passes a test, asked for one after the other."""
+        for path in self.paths.best(seat.home):
+            if self._fresh(path.name) or (not seat.carries and self._worth_trying(path)):
+                return Move(seat.ike_id, path.name, urgent=False)
+            if self.may_try(path.name):
+                return Test(seat.ike_id, path.name)
+            if quality(self.paths.state(path.name)) < 2:
+                return None
+        return None
+
+    def _fresh(self, path: PathName) -> bool:
+        """It works, and that was seen a moment ago: nobody hurries who orders a move."""
+        tested_at = self.paths.tested_at(path)
+        recent = tested_at is not None and tested_at + FRESH_DELAY >= self.now
+        return recent and self.paths.state(path) in WORKS
 
     def _worth_trying(self, path: Path) -> bool:
         return quality(self.paths.state(path.name)) < 2 or self.may_try(path.name)
@@ -100,22 +123,36 @@ class Seating:
 
     def _go_home(self, seat: Seat) -> Decision | None:
         home = self.paths.get(seat.home)
-        if home is None or home.pair is None:
-            return None
-        state = self.paths.state(home.name)
-        if state is PathState.DRAINED:
-            return None
+        if home is None or home.pair is None or self.paths.is_drained(home.name):
+            return self._park_better(seat)
         if not seat.carries and not self.paths.hold(home.name).breaks:
             return Move(seat.ike_id, home.name, False) if self._worth_trying(home) else None
-        return self._return(seat, home, state)
+        return self._return(seat, home)
 
-    def _return(self, seat: Seat, home: Path, state: PathState) -> Decision | None:
-        due_at = self.paths.hold(home.name).due_at(self.hold_down)
+    def _park_better(self, seat: Seat) -> Decision | None:
+        """What is parked goes to the path that was preferred by hand."""
+        best = next(iter(self.paths.best()), None)
+        if best is None or best.name == seat.current or not seat.carries:
+            return None
+        preferred = self.paths.preferred_at(best.name) is not None
+        return self._return(seat, best) if preferred else None
+
+    def _return(self, seat: Seat, home: Path) -> Decision | None:
+        state, due_at = self.paths.state(home.name), self._due_at(home.name)
         if due_at is not None and self.now < due_at:
             return self._hold(seat, home, state, due_at)
-        if due_at is not None and state in WORKS:
+        ordered = self.paths.preferred_at(home.name) is not None
+        tested = state in WORKS and (not ordered or self._fresh(home.name))
+        if due_at is not None and tested:
             return Move(seat.ike_id, home.name, urgent=False)
         return self._test(seat, home, state)
+
+    def _due_at(self, home: PathName) -> float | None:
+        """After the hold-down; who prefers a path by hand has seen that it works."""
+        hold, preferred_at = self.paths.hold(home), self.paths.preferred_at(home)
+        if hold.works_at is None or preferred_at is None or preferred_at < hold.works_at:
+            return hold.due_at(self.hold_down)
+        return hold.works_at
 
     def _hold(self, seat: Seat, home: Path, state: PathState, due_at: float) -> Decision | None:
         """What was tested is tested again: it has to work without a break."""

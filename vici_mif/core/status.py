@@ -77,6 +77,9 @@ class PathStatus(_Model):
     local: str | None
     remote: str | None
     state: Literal["active", "ready", "idle", "testing", "failed", "drained", "denied"]
+    order: Literal["", "drain", "prefer"] = Field(
+        default="", description="What was ordered by hand of it."
+    )
     probe: Literal["inner", "ike", "passive"] = "ike"
     rtt_s: float | None = None
     jitter_s: float | None = None
