@@ -131,11 +131,10 @@ class Seating:
 
     def _park_better(self, seat: Seat) -> Decision | None:
         """What is parked goes to the path that was preferred by hand."""
-        best = next(iter(self.paths.best()), None)
-        if best is None or best.name == seat.current or not seat.carries:
+        ordered = [p for p in self.paths.best() if self.paths.preferred_at(p.name) is not None]
+        if not ordered or not seat.carries or seat.current in [p.name for p in ordered]:
             return None
-        preferred = self.paths.preferred_at(best.name) is not None
-        return self._return(seat, best) if preferred else None
+        return self._return(seat, ordered[0])
 
     def _return(self, seat: Seat, home: Path) -> Decision | None:
         state, due_at = self.paths.state(home.name), self._due_at(home.name)
