@@ -15,6 +15,9 @@ from vici_mif.core.model import IPInterface, Link
 from vici_mif.edges import netlink
 
 NEVER = ("lo", "mif*", "ipsec*")  # loopback, our xfrm interfaces, charon's TUN
+# What containers and virtual machines hang on is no uplink, though it has a global address;
+# docker names its networks' bridges after the first twelve digits of their ids.
+GUESTS = ("docker*", f"br-{'[0-9a-f]' * 12}", "veth*", "virbr*", "vnet*", "podman*", "cni*")
 # A tunnel is no uplink: IKE through our own tunnel would carry itself.
 TUNNELS = {"tun", "xfrm", "vti", "vti6", "ipip", "sit", "gre", "ip6tnl", "ip6gre", "wireguard"}
 
@@ -54,7 +57,7 @@ def _is_link(message: Any) -> bool:
     return not (
         message["flags"] & IFF_LOOPBACK
         or message.get(("linkinfo", "kind")) in TUNNELS
-        or any(fnmatchcase(name, pattern) for pattern in NEVER)
+        or any(fnmatchcase(name, pattern) for pattern in NEVER + GUESTS)
     )
 
 
