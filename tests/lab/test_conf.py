@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vici_mif.lab import conf
-from vici_mif.lab.topology import CLIENT, GATEWAY, Auth, Profile, Wish, design
+from vici_mif.lab.topology import BACKUP, CLIENT, GATEWAY, Auth, Profile, Wish, design
 
 SECRET = "correct-horse"
 
@@ -65,6 +65,17 @@ def test_a_full_tunnel_takes_everything() -> None:
 
 def test_all_remotes_are_named() -> None:
     assert setting("remote_addrs", text(Wish(remotes=2), CLIENT)) == "203.0.113.1,198.51.100.1"
+
+
+def test_the_client_knows_both_gateways_apart() -> None:
+    """Two connections with an identity and an address each, for the same networks."""
+    client = text(Wish(gateways=2), CLIENT)
+    assert re.findall(r"remote_addrs = (\S+)", client) == ["203.0.113.1", "198.18.9.1"]
+    assert re.findall(r"remote_ts = (\S+)", client) == ["10.100.0.0/24"] * 2
+    assert "id = backup.lab.example" in client
+    backup = text(Wish(gateways=2), BACKUP)
+    assert setting("local_addrs", backup) == "198.18.9.1"
+    assert setting("addrs", backup) == "10.223.0.0/24"
 
 
 def test_certificates_need_no_shared_secret() -> None:

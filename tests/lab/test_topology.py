@@ -12,6 +12,7 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.topology import (
     CLIENT,
     GATEWAY,
+    MAX_GATEWAYS,
     MAX_REMOTES,
     MAX_UPLINKS,
     Profile,
@@ -35,7 +36,10 @@ def test_metrics_rank_the_uplinks() -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_no_two_networks_overlap(profile: Profile) -> None:
-    largest = Wish(uplinks=MAX_UPLINKS, remotes=MAX_REMOTES, profile=profile, ipv6=True)
+    gateways = MAX_GATEWAYS if profile is Profile.ROADWARRIOR else 1
+    largest = Wish(
+        uplinks=MAX_UPLINKS, remotes=MAX_REMOTES, gateways=gateways, profile=profile, ipv6=True
+    )
     wires = design(largest).wires
     nets = [[ip_interface(a).network for a in wire.a.addresses] for wire in wires]
     for one, other in combinations(nets, 2):
@@ -66,6 +70,17 @@ def test_a_site_has_a_host_behind_each_end() -> None:
     )  # fmt: skip
 
 
+def test_a_second_gateway_is_on_a_way_of_its_own_to_the_same_server() -> None:
+    topology = design(Wish(gateways=2, ipv6=True))
+    assert topology.charon_hosts == ("gateway", "backup", "client")
+    assert not set(topology.addresses_of("gateway")) & set(topology.addresses_of("backup"))
+    assert topology.port("backup", "lan0").routes == (
+        ("10.100.0.0/24", "10.100.1.2"),
+        ("fd00:100::/64", "fd00:101::2"),
+    )
+    assert design(Wish()).charon_hosts == ("gateway", "client")
+
+
 def test_interfaces_of_a_host_have_different_names() -> None:
     topology = design(Wish(uplinks=MAX_UPLINKS, remotes=MAX_REMOTES, profile=Profile.SITE))
     for host in topology.hosts:
@@ -83,6 +98,8 @@ def test_interfaces_of_a_host_have_different_names() -> None:
         ({"uplinks": MAX_UPLINKS + 1}, "uplinks"),
         ({"remotes": MAX_REMOTES + 1}, "remotes"),
         ({"outer": 5}, "outer"),
+        ({"gateways": MAX_GATEWAYS + 1}, "gateways"),
+        ({"gateways": 2, "profile": Profile.SITE}, "road warriors"),
     ],
 )
 def test_an_impossible_wish_is_refused_by_name(wrong: dict[str, object], word: str) -> None:

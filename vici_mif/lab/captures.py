@@ -37,7 +37,7 @@ def outside(topology: Topology) -> list[tuple[str, str]]:
     sees what was on the wire: on a host whose kernel does ESP, what was taken out of ESP
     passes the same interface again, in clear, and tcpdump there shows it.
     """
-    ends = [w.b for w in topology.uplinks] + [w.a for w in topology.remotes]
+    ends = [w.b for w in topology.uplinks] + [w.a for w in topology.remotes + topology.standby]
     return [(end.host, end.name) for end in ends]
 
 

@@ -16,7 +16,7 @@ from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
 from vici_mif.lab.processes import Process, end
 from vici_mif.lab.state import State, StateFile
-from vici_mif.lab.topology import CHARON_HOSTS, CLIENT, GATEWAY, Auth, Topology
+from vici_mif.lab.topology import CLIENT, Auth, Topology
 
 START_PATIENCE = 30.0
 STOP_PATIENCE = 3.0
@@ -109,7 +109,7 @@ def write_files(topology: Topology, state: State, hosts: dict[str, Host], direct
     """The operators' files of all hosts with a charon, with fresh secrets."""
     libipsec = state.data_plane == "libipsec"
     secret = secrets.token_urlsafe(24)
-    for name in CHARON_HOSTS:
+    for name in topology.charon_hosts:
         host = hosts[name]
         installation = Installation(Path(state.charons[name]))
         _demand(installation, libipsec, state)
@@ -123,7 +123,7 @@ def write_files(topology: Topology, state: State, hosts: dict[str, Host], direct
         operators.touch(mode=0o600)
         operators.write_text(conf.swanctl(topology, name, secret))
     if topology.wish.auth is not Auth.PSK:
-        _write_certificates(topology.wish.auth, hosts)
+        _write_certificates(topology, hosts)
 
 
 def _demand(installation: Installation, libipsec: bool, state: State) -> None:
@@ -136,13 +136,13 @@ def _demand(installation: Installation, libipsec: bool, state: State) -> None:
         installation.demand("eap-identity", "eap-mschapv2", "md4")
 
 
-def _write_certificates(auth: Auth, hosts: dict[str, Host]) -> None:
+def _write_certificates(topology: Topology, hosts: dict[str, Host]) -> None:
     # only here: cryptography takes long to load, and no other command needs it
     from vici_mif.lab import keys
 
     ca = keys.authority("lab authority")
-    for name in CHARON_HOSTS:
+    for name in topology.charon_hosts:
         keys.write_certificate(ca.certificate, hosts[name].swanctl_dir / "x509ca" / "lab.pem")
-    owners = (GATEWAY,) if auth is Auth.EAP else (CLIENT, GATEWAY)
-    for name in owners:
+    eap = topology.wish.auth is Auth.EAP
+    for name in (host for host in topology.charon_hosts if not (eap and host == CLIENT)):
         keys.issue(ca, conf.IDENTITIES[name]).write(hosts[name].swanctl_dir, "x509", name)

@@ -75,6 +75,7 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--uplinks", type=int, default=3, help="of the client (default: 3)")
     add("--remotes", type=int, default=1, help="addresses of the gateway (default: 1)")
+    add("--gateways", type=int, default=1, help="2: with a second gateway, `backup` (default: 1)")
     add("--profile", choices=[p.value for p in Profile], default=Profile.ROADWARRIOR.value)
     add("--auth", choices=[a.value for a in Auth], default=Auth.PSK.value)
     add("--ipv6", action="store_true", help="IPv6 beside IPv4, outside and inside")
@@ -96,6 +97,7 @@ def _up(args: argparse.Namespace) -> int:
         name=args.name,
         uplinks=args.uplinks,
         remotes=args.remotes,
+        gateways=args.gateways,
         profile=Profile(args.profile),
         auth=Auth(args.auth),
         ipv6=args.ipv6,
@@ -205,8 +207,8 @@ def _print_summary(lab: Lab) -> None:
     print(f"  {_data_plane(state)}")
     for wire in lab.topology.uplinks:
         print(f"  client {wire.a.name:<6} {', '.join(wire.a.addresses)}")
-    for wire in lab.topology.remotes:
-        print(f"  gateway {wire.b.name:<5} {', '.join(wire.b.addresses)}")
+    for wire in lab.topology.remotes + lab.topology.standby:
+        print(f"  {wire.b.host} {wire.b.name:<5} {', '.join(wire.b.addresses)}")
     for name, charon in lab.charons.items():
         process = charon.process
         where = f"pid {process.pid}" if process else "not running"

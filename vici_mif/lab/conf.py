@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vici_mif.lab.topology import (
+    BACKUP,
+    BACKUP_POOLS,
     CLIENT,
     GATEWAY,
     INSIDE_CLIENT,
@@ -32,7 +34,11 @@ CONNECTIONS = {
     Profile.SITE: {CLIENT: "hq", GATEWAY: "branch"},
 }
 CHILD = "net"
-IDENTITIES = {CLIENT: "client.lab.example", GATEWAY: "gateway.lab.example"}
+IDENTITIES = {
+    CLIENT: "client.lab.example",
+    GATEWAY: "gateway.lab.example",
+    BACKUP: "backup.lab.example",
+}
 SOCKET = "unix:///run/charon.vici"
 
 # the AEAD that save-keys, tshark and our own reader all understand
@@ -90,46 +96,50 @@ def strongswan(wish: Wish, plugins: Iterable[str], log: Path, keys: Path | None,
 
 
 def swanctl(topology: Topology, host: str, secret: str) -> str:
-    """The operator's swanctl.conf of a host."""
-    name = CONNECTIONS[topology.wish.profile][host]
+    """The operator's swanctl.conf of a host. The client calls the second gateway `backup`."""
+    name = CONNECTIONS[topology.wish.profile][CLIENT if host == CLIENT else GATEWAY]
+    connections = {name: _connection(topology, host, GATEWAY if host == CLIENT else host)}
+    if host == CLIENT and topology.wish.gateways > 1:
+        connections[BACKUP] = _connection(topology, host, BACKUP)
     parts: dict[str, str | int | Tree] = {
-        "connections": {name: _connection(topology, host)},
-        "secrets": _secrets(topology.wish.auth, secret),
+        "connections": connections,
+        "secrets": _secrets(topology, secret),
     }
-    if host == GATEWAY and topology.wish.profile is Profile.ROADWARRIOR:
-        parts["pools"] = {f"{name}{family(p)}": {"addrs": p} for p in _pools(topology)}
+    if host != CLIENT and topology.wish.profile is Profile.ROADWARRIOR:
+        parts["pools"] = {f"{name}{family(p)}": {"addrs": p} for p in _pools(topology, host)}
     # Debian's file ends with this line
     return render(parts) + "\ninclude conf.d/*.conf\n"
 
 
-def _connection(topology: Topology, host: str) -> Tree:
+def _connection(topology: Topology, host: str, gateway: str) -> Tree:
     wish = topology.wish
-    addresses = "local_addrs" if host == GATEWAY else "remote_addrs"
+    addresses = "remote_addrs" if host == CLIENT else "local_addrs"
     connection: dict[str, str | int | Tree] = {
         "version": 2,
-        addresses: ",".join(topology.remote_addresses),
+        addresses: ",".join(topology.addresses_of(gateway)),
         "proposals": IKE_PROPOSAL,
     }
     if wish.profile is Profile.ROADWARRIOR:
         connection.update(_virtual_addresses(topology, host))
-    if wish.auth is not Auth.PSK and host == GATEWAY:
+    if wish.auth is not Auth.PSK and host != CLIENT:
         connection["send_cert"] = "always"
     connection["local"] = _end(wish.auth, host, host)
-    connection["remote"] = _end(wish.auth, CLIENT if host == GATEWAY else GATEWAY, host)
+    connection["remote"] = _end(wish.auth, gateway if host == CLIENT else CLIENT, host)
     connection["children"] = {CHILD: _child(topology, host)}
     return connection
 
 
 def _virtual_addresses(topology: Topology, host: str) -> Tree:
-    pools = _pools(topology)
-    if host == GATEWAY:
+    pools = _pools(topology, host)
+    if host != CLIENT:
         name = CONNECTIONS[Profile.ROADWARRIOR][GATEWAY]
         return {"pools": ",".join(f"{name}{family(pool)}" for pool in pools)}
     return {"vips": ",".join("0.0.0.0" if family(pool) == 4 else "::" for pool in pools)}  # noqa: S104
 
 
-def _pools(topology: Topology) -> tuple[str, ...]:
-    return POOLS if _dual(topology.wish) else POOLS[:1]
+def _pools(topology: Topology, host: str) -> tuple[str, ...]:
+    pools = BACKUP_POOLS if host == BACKUP else POOLS
+    return pools if _dual(topology.wish) else pools[:1]
 
 
 def _dual(wish: Wish) -> bool:
@@ -146,9 +156,11 @@ def _end(auth: Auth, host: str, where: str) -> Tree:
     return {"auth": "pubkey", "id": IDENTITIES[host], **own}
 
 
-def _secrets(auth: Auth, secret: str) -> Tree:
+def _secrets(topology: Topology, secret: str) -> Tree:
+    auth = topology.wish.auth
     if auth is Auth.PSK:
-        ids = {"id-1": IDENTITIES[CLIENT], "id-2": IDENTITIES[GATEWAY]}
+        hosts = (CLIENT, *(host for host in topology.charon_hosts if host != CLIENT))
+        ids = {f"id-{i}": IDENTITIES[host] for i, host in enumerate(hosts, 1)}
         return {"ike-lab": {**ids, "secret": f'"{secret}"'}}
     if auth is Auth.EAP:
         return {"eap-lab": {"id": IDENTITIES[CLIENT], "secret": f'"{secret}"'}}
@@ -158,7 +170,7 @@ def _secrets(auth: Auth, secret: str) -> Tree:
 def _child(topology: Topology, host: str) -> Tree:
     wish = topology.wish
     near, far = selectors(wish)
-    if host == GATEWAY:
+    if host != CLIENT:
         near, far = far, near
     child: dict[str, str | int | Tree] = {}
     # a road warrior's own side is what it was given: the default, dynamic

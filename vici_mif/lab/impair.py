@@ -71,7 +71,10 @@ def cut(
     remote: int | None = None,
     directions: tuple[str, ...] = (UP, DOWN),
 ) -> None:
-    """Drop silently what goes over an uplink, to all remotes or one, in one direction or both."""
+    """Drop silently what goes over an uplink, to all remotes or one, in one direction or both.
+
+    Remotes are counted from 0; the second gateway's comes after those of the first.
+    """
     pairs = ", ".join(_pairs(topology, uplink, remote, directions))
     _nft(router, f"add element inet {TABLE} cut {{ {pairs} }}\n")
 
@@ -91,8 +94,8 @@ def _pairs(
     topology: Topology, uplink: str, remote: int | None, directions: tuple[str, ...]
 ) -> Iterator[str]:
     topology.port(ROUTER, uplink)
-    wires = topology.remotes if remote is None else topology.remotes[remote : remote + 1]
-    for wire in wires:
+    wires = topology.remotes + topology.standby
+    for wire in wires if remote is None else wires[remote : remote + 1]:
         if UP in directions:
             yield f'"{uplink}" . "{wire.a.name}"'
         if DOWN in directions:

@@ -18,7 +18,7 @@ from vici_mif.lab.installation import Installation
 from vici_mif.lab.removal import take_down
 from vici_mif.lab.state import State, StateFile, root
 from vici_mif.lab.topology import (
-    CHARON_HOSTS,
+    BACKUP,
     CLIENT,
     GATEWAY,
     INSIDE_CLIENT,
@@ -72,7 +72,9 @@ class Lab:
         self.name = state.wish.name
         self.topology: Topology = design(state.wish)
         self.hosts = {name: self._host(name, state) for name in self.topology.hosts}
-        self.charons = {name: Charon(self.hosts[name], directory) for name in CHARON_HOSTS}
+        self.charons = {
+            name: Charon(self.hosts[name], directory) for name in self.topology.charon_hosts
+        }
         self.captures = Captures(directory, self.hosts)
         self._guardian: Guardian | None = None
 
@@ -208,7 +210,7 @@ class Lab:
         if setup.capture:
             self.start_captures()
         if setup.start_charons:
-            for name in CHARON_HOSTS:
+            for name in self.topology.charon_hosts:
                 self.charons[name].start()
         with self._file.change() as state:
             state.ready = True
@@ -218,7 +220,8 @@ class Lab:
             a, b = (self.hosts[end.host].namespace for end in (wire.a, wire.b))
             namespaces.connect(wire, a, b)
         site = self.topology.wish.profile is Profile.SITE
-        for name in (ROUTER, GATEWAY, CLIENT) if site else (ROUTER, GATEWAY):
+        forwarding = [ROUTER, GATEWAY] + [CLIENT] * site + [BACKUP] * (BACKUP in self.hosts)
+        for name in forwarding:
             namespaces.sysctl(self.hosts[name].namespace, _FORWARD)
 
     def _reach_the_world(self) -> None:
@@ -253,6 +256,8 @@ def has_esp(namespace_name: str, topology: Topology) -> bool:
 def _claim(directory: Path, wish: Wish, setup: Setup, token: str) -> None:
     """Make the lab's directory, with its record, under its name at one blow or not at all."""
     prefixes = {CLIENT: setup.client_charon, GATEWAY: setup.gateway_charon}
+    if wish.gateways > 1:
+        prefixes[BACKUP] = setup.gateway_charon
     for prefix in prefixes.values():
         _ = Installation(prefix).charon
     _check_length(directory)

@@ -123,7 +123,7 @@ def connect(wire: Wire, a: str, b: str) -> None:
 
 
 def raise_port(name: str, port: Port) -> None:
-    """Bring an interface up with its addresses and default routes, as DHCP and RAs would."""
+    """Bring an interface up with its addresses and routes, as DHCP, RAs or an admin would."""
 
     def work(ipr: Any) -> None:
         index = _index(ipr, port.name)
@@ -132,6 +132,8 @@ def raise_port(name: str, port: Port) -> None:
             _add_address(ipr, index, address)
         for gateway in port.gateways:
             _add_default(ipr, index, port, gateway)
+        for network, hop in port.routes:
+            _add_route(ipr, index, network, hop)
 
     netlink(name, work)
 
@@ -202,6 +204,12 @@ def _add_default(ipr: Any, index: int, port: Port, gateway: str) -> None:
             priority=port.metric,
             **route,
         )
+
+
+def _add_route(ipr: Any, index: int, network: str, hop: str) -> None:
+    route = {"family": _AF[family(network)], "proto": _PROTO_STATIC}
+    with _tolerated(errno.EEXIST):
+        ipr.route("add", dst=network, gateway=hop, oif=index, **route)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 """The lab's plan: its hosts, the wires between them and their addresses.
 
     station ── client ══ uplinks ══ router ══ remotes ══ gateway ── server
+                                           ══ standby ══ backup ──┘
 
 Pure data. Nothing here touches the machine.
 """
@@ -18,8 +19,9 @@ from vici_mif.lab.errors import LabError
 
 CLIENT, ROUTER, GATEWAY = "client", "router", "gateway"
 STATION, SERVER = "station", "server"
-HOSTS = (ROUTER, GATEWAY, CLIENT, SERVER, STATION)
-CHARON_HOSTS = (GATEWAY, CLIENT)
+BACKUP = "backup"
+HOSTS = (ROUTER, GATEWAY, BACKUP, CLIENT, SERVER, STATION)
+CHARON_HOSTS = (GATEWAY, BACKUP, CLIENT)
 
 # Namespaces are global to a machine: a fixed prefix lets `lab down` find what a crash left,
 # and names without a dot keep lab and host apart in them.
@@ -27,7 +29,8 @@ NAMESPACE_PREFIX = "mif-lab"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 _REMOTE_NETS = ("203.0.113", "198.51.100", "198.18.1", "198.18.2")
-MAX_UPLINKS, MAX_REMOTES = 8, len(_REMOTE_NETS)
+_BACKUP_NET = ("198.18.9", "2001:db8:109:")
+MAX_UPLINKS, MAX_REMOTES, MAX_GATEWAYS = 8, len(_REMOTE_NETS), 2
 
 # What a host in the middle of the Internet answers on: the router's loopback has it.
 WORLD = ("192.0.2.1/32", "2001:db8:ffff::1/128")
@@ -36,6 +39,9 @@ INSIDE_CLIENT = ("10.1.0", "fd00:1:")
 INSIDE_SITE = ("10.2.0", "fd00:2:")
 INSIDE_ROADWARRIOR = ("10.100.0", "fd00:100:")
 POOLS = ("10.222.0.0/24", "fd00:222::/112")
+# the second gateway reaches the same server by a wire of its own
+INSIDE_BACKUP = ("10.100.1", "fd00:101:")
+BACKUP_POOLS = ("10.223.0.0/24", "fd00:223::/112")
 
 
 class Profile(Enum):
@@ -60,6 +66,8 @@ class Wish:
     name: str = "lab"
     uplinks: int = 3
     remotes: int = 1
+    # 2: a second one with an identity, an address and a pool of its own, before the same server
+    gateways: int = 1
     profile: Profile = Profile.ROADWARRIOR
     auth: Auth = Auth.PSK
     ipv6: bool = False
@@ -80,6 +88,10 @@ class Wish:
             raise LabError(f"{self.uplinks} uplinks: from 1 to {MAX_UPLINKS} are possible")
         if not 1 <= self.remotes <= MAX_REMOTES:
             raise LabError(f"{self.remotes} remotes: from 1 to {MAX_REMOTES} are possible")
+        if not 1 <= self.gateways <= MAX_GATEWAYS:
+            raise LabError(f"{self.gateways} gateways: from 1 to {MAX_GATEWAYS} are possible")
+        if self.gateways > 1 and (self.profile is Profile.SITE or self.full):
+            raise LabError("a second gateway: only for road warriors, and not with everything")
         if self.outer not in (4, 6):
             raise LabError(f"outer family {self.outer}: 4 or 6")
 
@@ -95,6 +107,8 @@ class Port:
     gateways: tuple[str, ...] = ()
     metric: int = 0
     dynamic: bool = False
+    # networks behind a neighbour: (network, next hop)
+    routes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,8 @@ class Topology:
     uplinks: tuple[Wire, ...]
     remotes: tuple[Wire, ...]
     inside: tuple[Wire, ...]
+    # of the second gateway
+    standby: tuple[Wire, ...] = ()
     # host -> addresses on its loopback
     loopback: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -122,12 +138,21 @@ class Topology:
 
     @property
     def wires(self) -> tuple[Wire, ...]:
-        return self.uplinks + self.remotes + self.inside
+        return self.uplinks + self.remotes + self.standby + self.inside
+
+    @property
+    def charon_hosts(self) -> tuple[str, ...]:
+        return tuple(host for host in CHARON_HOSTS if host in self.hosts)
 
     @property
     def remote_addresses(self) -> tuple[str, ...]:
         """The gateway's addresses in the outer family."""
-        return tuple(bare(pick(wire.b.addresses, self.wish.outer)) for wire in self.remotes)
+        return self.addresses_of(GATEWAY)
+
+    def addresses_of(self, gateway: str) -> tuple[str, ...]:
+        """A gateway's addresses in the outer family."""
+        wires = self.standby if gateway == BACKUP else self.remotes
+        return tuple(bare(pick(wire.b.addresses, self.wish.outer)) for wire in wires)
 
     def ports(self, host: str | None = None) -> Iterator[Port]:
         for wire in self.wires:
@@ -172,7 +197,8 @@ def design(wish: Wish) -> Topology:
         wish=wish,
         uplinks=tuple(_uplink(i, name, metric, dual) for i, (name, metric) in enumerate(names)),
         remotes=tuple(_remote(j, dual) for j in range(wish.remotes)),
-        inside=tuple(_inside(wish.profile, dual)),
+        inside=tuple(_inside(wish, dual)),
+        standby=(_standby(dual),) if wish.gateways > 1 else (),
         loopback={ROUTER: _families(WORLD, dual)},
     )
 
@@ -207,23 +233,50 @@ def _uplink(i: int, name: str, metric: int, dual: bool) -> Wire:
 
 
 def _remote(j: int, dual: bool) -> Wire:
-    v4, v6 = _REMOTE_NETS[j], f"2001:db8:10{j}:"
-    gateway = Port(
-        GATEWAY,
-        f"eth{j}",
+    net = (_REMOTE_NETS[j], f"2001:db8:10{j}:")
+    return _outside(f"gw{j}", GATEWAY, f"eth{j}", net, 100 + j, dual)
+
+
+def _standby(dual: bool) -> Wire:
+    return _outside("bk0", BACKUP, "eth0", _BACKUP_NET, 100, dual)
+
+
+def _outside(
+    near: str, gateway: str, name: str, net: tuple[str, str], metric: int, dual: bool
+) -> Wire:
+    """A gateway's wire to the router, which is its next hop."""
+    v4, v6 = net
+    port = Port(
+        gateway,
+        name,
         _families((f"{v4}.1/24", f"{v6}:1/64"), dual),
         _families((f"{v4}.254", f"{v6}:fe"), dual),
-        100 + j,
+        metric,
     )
-    return Wire(Port(ROUTER, f"gw{j}", _families((f"{v4}.254/24", f"{v6}:fe/64"), dual)), gateway)
+    return Wire(Port(ROUTER, near, _families((f"{v4}.254/24", f"{v6}:fe/64"), dual)), port)
 
 
-def _inside(profile: Profile, dual: bool) -> Iterator[Wire]:
-    if profile is Profile.SITE:
+def _inside(wish: Wish, dual: bool) -> Iterator[Wire]:
+    if wish.profile is Profile.SITE:
         yield _lan(CLIENT, STATION, INSIDE_CLIENT, dual)
         yield _lan(GATEWAY, SERVER, INSIDE_SITE, dual)
     else:
         yield _lan(GATEWAY, SERVER, INSIDE_ROADWARRIOR, dual)
+    if wish.gateways > 1:
+        yield _second_way(dual)
+
+
+def _second_way(dual: bool) -> Wire:
+    """From the second gateway to the server, and back to whom it gave an address."""
+    v4, v6 = INSIDE_BACKUP
+    near = _families((f"{v4}.1/24", f"{v6}:1/64"), dual)
+    far = _families((f"{v4}.2/24", f"{v6}:2/64"), dual)
+    there = zip(inside_net(INSIDE_ROADWARRIOR, dual), map(bare, far), strict=True)
+    back = zip(_families(BACKUP_POOLS, dual), map(bare, near), strict=True)
+    return Wire(
+        Port(BACKUP, "lan0", near, routes=tuple(there)),
+        Port(SERVER, "eth1", far, routes=tuple(back)),
+    )
 
 
 def _lan(router: str, host: str, prefix: tuple[str, str], dual: bool) -> Wire:
