@@ -105,6 +105,8 @@ class World:
         self.loaded: list[a.LoadSecret | a.LoadConnection] = []
         self.stored: tuple[Order, ...] = ()
         self.watchers: list[Callable[[a.Action], None]] = []
+        self.beside: tuple[tuple[Connection, ...], tuple[Sa, ...]] = ((), ())
+        """What others have in the same charon."""
         self.charon_up = False
         self._good: dict[int, Pair] = {}
         self._moving: dict[int, str] = {}
@@ -276,8 +278,10 @@ class World:
             self.feed(e.SaSeen(self.sas[ike_id]))
 
     def _seen_all(self) -> None:
-        self.feed(e.ConnectionsSeen((self.connection,) if self.connection else ()))
-        self.feed(e.SasSeen(tuple(self.sas.values())))
+        connections, sas = self.beside
+        own = (self.connection,) if self.connection else ()
+        self.feed(e.ConnectionsSeen((*own, *connections)))
+        self.feed(e.SasSeen((*self.sas.values(), *sas)))
 
     def _do_Say(self, action: a.Say) -> None:  # noqa: N802
         pass

@@ -42,23 +42,27 @@ class Charon:
         self._session: _Session | None = None
 
     async def run(self) -> None:
-        """Connect, follow, and connect again; says CharonGone once for each reason."""
+        """Connect, follow, and connect again; says CharonGone once for each reason.
+
+        Sooner again only after a session in which the whole snapshot was understood.
+        """
         said, delay = "", FIRST_RETRY_DELAY
         while True:
             session = _Session(self._path, self._emit)
             try:
                 await session.open()
-                said, delay = "", FIRST_RETRY_DELAY
                 self._session = session
                 await session.follow()
             except (vici.ViciError, swan.SwanError) as error:
                 why = str(error) + ("" if self._session else HINT)
-                if why != said:
+                if why != said or self._session:
                     self._emit(events.CharonGone(why))
                 said = why
             finally:
                 self._session = None
                 session.close()
+            if session.understood:
+                said, delay = "", FIRST_RETRY_DELAY
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_RETRY_DELAY)
 
@@ -122,6 +126,8 @@ class _Session:
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
         self._must_look = False
+        self.understood = False
+        """The first snapshot came whole."""
 
     async def open(self) -> None:
         """Connect, find out whom we talk to, subscribe."""
@@ -169,7 +175,7 @@ class _Session:
 
     async def _drain(self) -> None:
         async for name, message in self._events.events():
-            if self._queue.qsize() > BACKLOG and not message.get("tag"):
+            if self._queue.qsize() > BACKLOG and not self._is_ours(message):
                 self._must_look = True  # a final event is never left out
             else:
                 self._queue.put_nowait((name, message))
@@ -177,6 +183,7 @@ class _Session:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         await self.read_all()
+        self.understood = True
         look_at = loop.time() + READ_ALL_DELAY
         while True:
             try:
@@ -217,10 +224,14 @@ class _Session:
         whole = await self._list(fact.new.unique_id)
         self._emit(replace(fact, new=whole[0]) if whole else fact)
 
+    def _is_ours(self, message: Tree) -> bool:
+        """It ends an order of this session; others may put tags on theirs."""
+        return str(message.get("tag", "")).startswith(f"{self._mark}/")
+
     def _final(self, name: str, message: Tree) -> None:
         """The event that ends an order of ours, where it is one."""
-        mark, _, tag = str(message.get("tag", "")).partition("/")
-        if mark != self._mark or not self._ended(tag):
+        tag = str(message.get("tag", "")).partition("/")[2]
+        if not self._is_ours(message) or not self._ended(tag):
             return
         if requests.ended_well(message):
             self._emit(requests.done(tag, name, message))

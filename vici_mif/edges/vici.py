@@ -26,7 +26,6 @@ Tree: TypeAlias = dict[str, Any]  # str | list[str] | Tree: what comes out of ch
 
 DEFAULT_TIMEOUT = 10.0
 SEGMENT_LIMIT = 512 * 1024  # vici_socket.c refuses to send or take longer ones
-EVENT_BACKLOG = 10_000  # events kept for a slow reader before the connection is given up
 
 
 class ViciError(Exception):
@@ -88,11 +87,14 @@ def decode(payload: bytes) -> Tree:
     try:
         raw = Message.deserialize(_StrictStream(payload))
         complete = len(Message.serialize(raw)) == len(payload)
+        tree = _text(raw)
+    except RecursionError as error:  # the library goes down by calling itself
+        raise ProtocolError("malformed VICI message: sections too deep") from error
     except (struct.error, UnicodeDecodeError, DeserializationException) as error:
         raise ProtocolError(f"malformed VICI message: {error}") from error
     if not complete:  # the library skips elements it does not know and keeps the last of equal keys
         raise ProtocolError("malformed VICI message: unknown element or a name twice")
-    return _text(raw)
+    return tree
 
 
 def _text(raw: Mapping[str, Any]) -> Tree:
