@@ -90,6 +90,7 @@ class World:
     secrets_missing: bool = False
     late: float = 0.0
     """Seconds by which charon's events about moves are late: a busy host."""
+    disk_full: bool = False
 
     def __post_init__(self) -> None:
         self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
@@ -295,6 +296,10 @@ class World:
         self._done(action.tag)
 
     def _do_StoreOrders(self, action: a.StoreOrders) -> None:  # noqa: N802
+        if self.disk_full:
+            full = e.ActionFailed(action.tag, "failed", "orders.json: No space left on device")
+            self.later(0.001, lambda: self._tell(full))
+            return
         self.stored = action.orders
         self._done(action.tag)
 

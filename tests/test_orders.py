@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.simulated import World
+from vici_mif.core import actions as a
+from vici_mif.core import events as e
 from vici_mif.core.model import Order, OrderKind
 from vici_mif.edges import files, orders
 from vici_mif.shell import offline
@@ -57,3 +63,58 @@ def test_down_and_up_without_a_controller(tmp_path: Path) -> None:
     assert offline.take_back(tmp_path, ["hq"])
     assert not offline.take_back(tmp_path, ["hq"])
     assert [o.peer for o in orders.read(tmp_path)] == ["branch"]
+
+
+# --- a full disk -----------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """64 KB, of which a file of orders takes one page."""
+    if os.geteuid():
+        pytest.skip("needs root: mounts a tmpfs")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "orders", tmp_path], check=True)
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.real
+def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
+    """0 bytes free: the error names file and cause, the old orders stand, no half file is left."""
+    orders.write(small_disk, [HQ])
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"):
+        filler.write_bytes(bytes(65536))
+
+    with pytest.raises(files.FileError, match=r"orders\.json: No space left on device"):
+        orders.write(small_disk, [HQ, BRANCH])
+    assert orders.read(small_disk) == (HQ,)
+    assert {file.name for file in small_disk.iterdir()} == {"orders.json", "filler"}
+
+    filler.unlink()
+    orders.write(small_disk, [HQ, BRANCH])
+    assert orders.read(small_disk) == (HQ, BRANCH)
+
+
+def test_orders_that_could_not_be_kept_are_tried_again() -> None:
+    """In force at once, said once, at most 8 attempts in two minutes, kept when there is room."""
+    world = World().start().run(20)
+    world.disk_full = True
+    world.feed(e.OrderGiven(OrderKind.DOWN, "hq", given="2026-11-20T21:00:00Z"))
+    before = len(world.actions(a.StoreOrders))
+    world.run(120)
+    attempts = len(world.actions(a.StoreOrders)) - before + 1
+    said = [s for s in world.actions(a.Say) if isinstance(s, a.Say) and "No space" in s.text]
+
+    assert world.hq.state == "down"
+    assert 2 <= attempts <= 8
+    assert len(said) == 1
+
+    world.disk_full = False
+    world.run(120)
+    assert world.stored
+    stores = len(world.actions(a.StoreOrders))
+    world.run(120)
+    assert len(world.actions(a.StoreOrders)) == stores
