@@ -77,7 +77,6 @@ daemon: {vici: /run/x.vici, group: staff, tables: 1000-1099, rules: 100-119,
     )
     hq = wish.connections["hq"]
 
-    assert hq.remotes is not None
     assert (hq.remotes.use, hq.hold_down, hq.tunnels) == (
         ("gw.example.org", "203.0.113.2"),
         0.5,
@@ -133,9 +132,9 @@ MISTAKES = {
         TWO_LINES + "daemon:\n  metrics: '127.0.0.1:9791'\n",
         ["c0.yaml:5:3: daemon.metrics: comes in a later version"],
     ),
-    "later: learn": (
+    "a wrong prefix": (
         one("remotes: {use: a, learn: [x]}"),
-        ["c0.yaml:3:41: connections.hq.remotes.learn: comes in a later version"],
+        ["c0.yaml:3:49: connections.hq.remotes.learn.0: expected a prefix such as 203.0.113.0/24"],
     ),
     "later: cost of a link": (
         "version: 1\nconnections:\n  hq: {links: [{match: a, cost: metered}]}\n",

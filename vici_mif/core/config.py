@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -45,6 +46,13 @@ def _range(value: object) -> object:
     return (int(match[1]), int(match[2]))
 
 
+def _prefix(value: object) -> object:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        raise PydanticCustomError("place", "expected a prefix such as 203.0.113.0/24") from error
+
+
 def _link(value: object) -> object:
     return {"match": value} if isinstance(value, str) else value
 
@@ -72,6 +80,11 @@ Range = Annotated[
 ]
 
 
+Prefix = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(_prefix), WithJsonSchema({"type": "string"})
+]
+
+
 class LinkMatch(Frozen):
     """Which local interfaces to use. Order is rank: first is best."""
 
@@ -92,8 +105,14 @@ class Remotes(Frozen):
     use: Annotated[
         tuple[str, ...], BeforeValidator(_one_text, json_schema_input_type=str | list[str])
     ] = Field(
+        default=(),
         description="Addresses and names of the peer, best first, instead of the connection's "
         "remote_addrs.",
+    )
+    learn: tuple[Prefix, ...] = Field(
+        default=(),
+        description="Prefixes from which addresses that the peer announces become remotes, after "
+        "those of use. Default: none.",
     )
 
     @field_validator("use", mode="before")
@@ -137,8 +156,9 @@ class ConnectionConfig(Frozen):
     children: tuple[str, ...] = Field(
         default=(), description="Children to open on each tunnel. Default: all of the connection."
     )
-    remotes: Remotes | None = Field(
-        default=None, description="The peer's addresses. Default: the connection's remote_addrs."
+    remotes: Remotes = Field(
+        default=Remotes(),
+        description="The peer's addresses. Default: the connection's remote_addrs.",
     )
     pairs: Pairs = Field(default=Pairs(), description="Which link goes with which remote.")
     tunnels: int | None = Field(
@@ -230,7 +250,6 @@ LATER: frozenset[Key] = frozenset(
         ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
         ("connections", "*", "spares"),
-        ("connections", "*", "remotes", "learn"),
         ("connections", "*", "links", "*", "cost"),
         ("connections", "*", "links", "*", "probe"),
         ("connections", "*", "links", "*", "name"),

@@ -51,7 +51,8 @@ class Ground:
         self._numbers = numbers
         self.slots: tuple[Slot, ...] = ()
         """Inner addresses, the last that were given."""
-        self._remotes: tuple[IPNetwork, ...] = ()
+        self.remotes: tuple[IPNetwork, ...] = ()
+        """Networks behind the peer: as negotiated, before that as the templates say."""
         self.mtu: int | None = None
         """Bytes of an inner packet that fit on every path; the last that was reckoned."""
 
@@ -69,15 +70,15 @@ class Ground:
             self.slots = slots_of(members[0].local_vips)
         live = [ts for sa in members for c in sa.children if c.works for ts in c.remote_ts]
         if live:
-            self._remotes = networks(tuple(live))
-        elif not self._remotes:
-            self._remotes = networks(tuple(ts for t in templates for ts in t.remote_ts))
+            self.remotes = networks(tuple(live))
+        elif not self.remotes:
+            self.remotes = networks(tuple(ts for t in templates for ts in t.remote_ts))
 
     def steering(self, scene: Scene) -> Steering:
         links = dataplane.links(self._numbers, scene.paths.usable())
         if scene.shape.per_path:
             return dataplane.join([links, dataplane.inner(self._numbers, self._inner(scene))])
-        lives = dataplane.host_lives(self._numbers, self._remotes, scene.works)
+        lives = dataplane.host_lives(self._numbers, self.remotes, scene.works)
         return dataplane.join([links, Steering(rules=lives)])
 
     def guard(self, scene: Scene) -> GuardWish | None:
@@ -92,7 +93,7 @@ class Ground:
     def _inner(self, scene: Scene) -> Inner:
         return Inner(
             self.slots,
-            self._remotes,
+            self.remotes,
             scene.kernel_esp,
             established=bool(scene.tunnels),
             works=scene.works,

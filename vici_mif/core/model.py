@@ -153,6 +153,9 @@ class Sa:
     """Seconds until charon rekeys it."""
     reauth_delay: float | None = None
     """Seconds until charon authenticates again."""
+    remote_addresses: tuple[IPAddress, ...] = ()
+    """What the peer announced as its own (ADDITIONAL_IP*_ADDRESS), the one in use included or
+    not; empty where charon does not tell."""
     tasks_queued: tuple[str, ...] = ()
     tasks_active: tuple[str, ...] = ()
     """Tasks this end began; IKE_DELETE here while going down means: closed from this end."""

@@ -23,6 +23,7 @@ from vici_mif.core.dataplane import Numbers
 from vici_mif.core.family import Homes, Tunnel, choose, template_of
 from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
+from vici_mif.core.learned import Learned
 from vici_mif.core.loading import Loading
 from vici_mif.core.mode import Shape, shape, tunnels
 from vici_mif.core.model import (
@@ -38,7 +39,7 @@ from vici_mif.core.model import (
 from vici_mif.core.moves import Moves
 from vici_mif.core.paths import Paths
 from vici_mif.core.pins import Pins
-from vici_mif.core.remotes import dialable, remotes
+from vici_mif.core.remotes import Remote, dialable, remotes
 from vici_mif.core.requests import Request
 from vici_mif.core.scouting import Scouting
 from vici_mif.core.surplus import Surplus
@@ -70,6 +71,7 @@ class Peer:
         self._surplus = Surplus(self.closing)
         self._scouting = Scouting(name)
         self._homes = Homes()
+        self._learned = Learned(config.remotes.learn)
         self._links: tuple[Link, ...] = ()
         self._ground = Ground(numbers)
         self._loading = Loading(name, config.connection, base)
@@ -85,7 +87,7 @@ class Peer:
         world = turn.world
         self.connection = (world.connections or {}).get(self.name)
         if self.connection is not None and world.links is not None:
-            peers = remotes(self.remote_addrs(self.connection), world.names)
+            peers = self._remotes(turn)
             inner = {*world.inner, *(a for slot in self._ground.slots for a in slot)}
             self._links = ranking.without(world.links, inner)
             pairs = self.config.pairs
@@ -122,8 +124,14 @@ class Peer:
 
     def remote_addrs(self, connection: Connection) -> tuple[str, ...]:
         """Addresses and names, best first: the configured ones, else the connection's."""
-        configured = self.config.remotes
-        return dialable(connection.remote_addrs if configured is None else configured.use)
+        return dialable(self.config.remotes.use or connection.remote_addrs)
+
+    def _remotes(self, turn: Turn) -> tuple[Remote, ...]:
+        """Those that are named, then those that were learned."""
+        assert self.connection is not None
+        named = remotes(self.remote_addrs(self.connection), turn.world.names)
+        sas, protected = turn.world.named(self.name), self._ground.remotes
+        return (*named, *self._learned.see(sas, {r.address for r in named}, protected))
 
     def templates(self) -> tuple[ChildTemplate, ...]:
         """The children to open, in the connection's order."""

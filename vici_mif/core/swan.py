@@ -153,6 +153,7 @@ def sa(name: str, section: Message) -> Sa:
         established_delay=it.number("established"),
         rekey_delay=it.number("rekey-time"),
         reauth_delay=it.number("reauth-time"),
+        remote_addresses=tuple(map(address, it.texts("remote-addresses"))),
         tasks_queued=it.texts("tasks-queued"),
         tasks_active=it.texts("tasks-active"),
         tasks_passive=it.texts("tasks-passive"),
