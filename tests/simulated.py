@@ -30,7 +30,7 @@ from vici_mif.core.model import (
     Steering,
 )
 from vici_mif.core.planner import Planner
-from vici_mif.core.status import PeerStatus, Status
+from vici_mif.core.status import PeerStatus, Status, TunnelStatus
 
 GATEWAY = "203.0.113.1"
 RTT = 0.02
@@ -51,7 +51,8 @@ SITE = Connection(
         ChildTemplate("voip", local_ts=("10.1.9.0/24",), remote_ts=("10.3.0.0/16",)),
     ),
 )
-THREE = "version: 1\nconnections:\n  hq: {links: [eth0, eth1, eth2]}\n"
+THREE = "version: 1\nconnections:\n  hq: {links: [eth0, eth1, eth2], spares: 0}\n"
+SPARE = THREE.replace("spares: 0", "spares: 1")
 
 
 def link(index: int, *, up: bool = True, name: str | None = None) -> Link:
@@ -248,8 +249,12 @@ class World:
         return [action for _, action in self.log if isinstance(action, kinds)]
 
     def seats(self) -> dict[str, str | None]:
-        """Where each tunnel is."""
-        return {str(t.home): t.current for t in self.hq.tunnels}
+        """Where each tunnel is that has a home."""
+        return {t.home: t.current for t in self.hq.tunnels if t.home is not None}
+
+    def spares(self) -> list[TunnelStatus]:
+        """Tunnels without a home."""
+        return [t for t in self.hq.tunnels if t.home is None]
 
     def working(self) -> list[Sa]:
         return [

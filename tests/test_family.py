@@ -42,7 +42,7 @@ def sa(number: int, at: PathName = A, *children: Child, **more: object) -> Sa:
 
 
 def homes(*members: Sa, carrier: int | None = None) -> list[PathName | None]:
-    return [tunnel.home for tunnel in Homes().see(members, paths(), carrier)]
+    return [tunnel.home for tunnel in Homes().see(members, paths(), carrier, 8)]
 
 
 def test_home_is_read_from_the_childs_name() -> None:
@@ -79,9 +79,9 @@ def test_mode_one_carrier_is_at_home_on_the_best_path() -> None:
 def test_homes_are_remembered_and_follow_rekeying() -> None:
     """The second look gives the same, also under a new number."""
     memory = Homes()
-    memory.see([sa(1, B), sa(2, B)], paths(), None)
+    memory.see([sa(1, B), sa(2, B)], paths(), None, 8)
     memory.rename(2, 9)
-    found = memory.see([sa(1, B), sa(9, C)], paths(), None)
+    found = memory.see([sa(1, B), sa(9, C)], paths(), None, 8)
 
     assert [(t.ike_id, t.home) for t in found] == [(1, B), (9, A)]
 

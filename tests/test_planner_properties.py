@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.simulated import ROAD_WARRIOR, SITE, Gateway, World
+from tests.simulated import ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World
 from vici_mif.core import actions as a
 from vici_mif.core.model import Connection
 
@@ -37,6 +37,7 @@ steps = st.lists(
 connections = st.sampled_from(
     [replace(each, remote_addrs=REMOTES[:n]) for each in (ROAD_WARRIOR, SITE) for n in (1, 2)]
 )
+texts = st.sampled_from([THREE, SPARE])
 gateways = st.builds(
     Gateway, clones=st.booleans(), max_clones=st.integers(0, 4), childless=st.booleans()
 )
@@ -105,12 +106,12 @@ def all_well(world: World) -> None:
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(connection=connections, gateway=gateways, happenings=steps)
+@given(text=texts, connection=connections, gateway=gateways, happenings=steps)
 def test_nothing_raises_and_the_wish_is_reached(
-    connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
+    text: str, connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
 ) -> None:
     """After any history, once all is well: every tunnel at home, then only pins are renewed."""
-    world = World(connection=connection, gateway=gateway)
+    world = World(text=text, connection=connection, gateway=gateway)
     keep_the_last(world)
     world.start()
     for step in happenings:
@@ -132,18 +133,20 @@ def test_nothing_raises_and_the_wish_is_reached(
 
 
 @settings(max_examples=40, deadline=None)
-@given(happenings=steps)
-def test_one_wins(happenings: list[tuple[str, object]]) -> None:
+@given(text=texts, happenings=steps)
+def test_one_wins(text: str, happenings: list[tuple[str, object]]) -> None:
     """Never two families of ours side by side once all is well, never two tunnels for one home."""
-    world = World().start()
+    world = World(text=text).start()
     for step in happenings:
         happen(world, step)
     all_well(world)
     world.run(200.0)
-    homes = [t.home for t in world.hq.tunnels]
+    homes = [t.home for t in world.hq.tunnels if t.home is not None]
+    spares = text.count("spares: 1")
 
     assert len(set(homes)) == len(homes) == 3
-    assert len({t.slots for t in world.planner.peers["hq"].tunnels}) == 3
+    assert len(world.spares()) == spares
+    assert len({t.slots for t in world.planner.peers["hq"].tunnels}) == 3 + spares
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.03, 0.07, 0.11, 0.15])

@@ -215,6 +215,6 @@ def ours(lab: Lab) -> list[str]:
 
 
 def on(peer: PeerStatus) -> dict[str, TunnelStatus]:
-    """Tunnels by the link of the path they are on; one that carries counts before a spare."""
-    order = sorted(peer.tunnels, key=lambda t: bool(t.children))
+    """Tunnels by the link of the path they are on; a spare counts least, one that carries most."""
+    order = sorted(peer.tunnels, key=lambda t: (t.home is not None, bool(t.children)))
     return {(t.current or "?").partition("/")[0]: t for t in order}

@@ -49,7 +49,8 @@ def reaches_the_far_side(lab: Lab) -> bool:
 
 
 def is_up(peer: PeerStatus) -> bool:
-    return peer.state == "up" and any(tunnel.children for tunnel in peer.tunnels)
+    spare = peer.mode != "one" or any(tunnel.home is None for tunnel in peer.tunnels)
+    return peer.state == "up" and any(tunnel.children for tunnel in peer.tunnels) and spare
 
 
 @pytest.mark.parametrize("wish", WISHES.values(), ids=WISHES.keys())

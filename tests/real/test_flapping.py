@@ -35,7 +35,7 @@ def test_random_flapping_ends_where_it_began(make_lab: MakeLab) -> None:
     print(f"VICI_MIF_SEED={seed}")
     dice = random.Random(seed)
     lab = make_lab(capture=True)
-    with running(lab, f"{{links: [{', '.join(LINKS)}], hold_down: 1s}}") as controller:
+    with running(lab, f"{{links: [{', '.join(LINKS)}], hold_down: 1s, spares: 0}}") as controller:
         before = controller.until(all_home)
         down: set[str] = set()
         for step in range(STEPS):

@@ -15,7 +15,7 @@ from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
 
 UPLINKS = ("eth0", "wlan0")
-CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
+CONFIG = "{links: [eth0, wlan0], hold_down: 2s, spares: 0}"
 SERVER = "10.100.0.2"
 
 

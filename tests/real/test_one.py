@@ -16,7 +16,7 @@ from vici_mif.lab.lab import Lab
 from vici_mif.lab.topology import Profile
 
 UPLINKS = ("eth0", "wlan0")
-CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
+CONFIG = "{links: [eth0, wlan0], hold_down: 2s, spares: 0}"
 FAR = "10.2.0.2"
 INSIDE = "net 10.1.0.0/24 and net 10.2.0.0/24"
 

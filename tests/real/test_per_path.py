@@ -22,7 +22,7 @@ UPLINKS = ("eth0", "wlan0", "wwan0")
 SERVER = "10.100.0.2"
 INSIDE = rig.INSIDE
 HOLD_DOWN = 2
-CONFIG = f"{{links: [eth0, wlan0, wwan0], hold_down: {HOLD_DOWN}s}}"
+CONFIG = f"{{links: [eth0, wlan0, wwan0], hold_down: {HOLD_DOWN}s, spares: 0}}"
 
 
 @pytest.fixture

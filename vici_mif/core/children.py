@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the children of each tunnel: `<template>@<path>`, one inner address each."""
+"""Opens the children of each tunnel: `<template>@<path>`, one inner address each.
+
+A spare's are called `<template>@spare`, also when it has taken a home.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from vici_mif.core.turn import Turn
 
 CHILD_DELAY = 40.0
 """Seconds for one CREATE_CHILD_SA exchange with retransmissions."""
+
+SPARE = "spare"
+"""Stands in the child's name for the home: no path is called so."""
 
 DYNAMIC = "dynamic"
 """The word in a selector for our virtual IP."""
@@ -41,10 +47,18 @@ class Children:
     ) -> None:
         slots = slots_of(tunnels[0].sa.local_vips) if tunnels else ()
         self._assign(tunnels, len(slots))
-        wanted = tunnels[: shape.limit] if shape.per_path else carrier(tunnels)
-        for tunnel in wanted:
+        for tunnel in self._wanted(tunnels, shape):
             if self._stands(turn, tunnel, paths):
                 self._open(turn, tunnel, slots if shape.per_path else (), templates)
+
+    @staticmethod
+    def _wanted(tunnels: Sequence[Tunnel], shape: Shape) -> Sequence[Tunnel]:
+        """A spare has its child from the start: when a link comes, one exchange is enough."""
+        if not shape.per_path:
+            return carrier(tunnels)
+        seated = [t for t in tunnels if t.home is not None]
+        spares = [t for t in tunnels if t.home is None]
+        return (*seated[: shape.limit], *spares[: shape.spares])
 
     def _assign(self, tunnels: Sequence[Tunnel], slots: int) -> None:
         """Truth first, then what was chosen before, then the lowest that is free."""
@@ -71,7 +85,7 @@ class Children:
         """On a path that is not known to fail, and not between two paths."""
         moving = turn.book.under_way(("move", self.peer, tunnel.ike_id)) is not None
         there = tunnel.current is not None and quality(paths.state(tunnel.current)) < 2
-        return there and not moving and tunnel.home is not None
+        return there and not moving
 
     def _open(
         self,
@@ -104,7 +118,7 @@ class Children:
                 tag,
                 tunnel.ike_id,
                 template.name,
-                f"{template.name}@{tunnel.home}" if inner else template.name,
+                f"{template.name}@{tunnel.home or SPARE}" if inner else template.name,
                 tuple(str(host(a)) for a in inner) if ours else (),
                 (),
                 if_id(self.numbers, index or 0) if numbered else None,

@@ -164,6 +164,12 @@ class ConnectionConfig(Frozen):
     tunnels: int | None = Field(
         default=None, ge=1, le=16, description="How many tunnels. Default: one per path, at most 4."
     )
+    spares: int = Field(
+        default=1,
+        ge=0,
+        le=4,
+        description="Tunnels more, kept ready without a path of their own: a new link takes one.",
+    )
     inner: Literal["auto", "per-path", "one"] = Field(
         default="auto",
         description="How inner traffic finds its tunnel. auto: per-path where the connection has "
@@ -249,7 +255,6 @@ LATER: frozenset[Key] = frozenset(
         ("connections", "*", "probe"),
         ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
-        ("connections", "*", "spares"),
         ("connections", "*", "links", "*", "cost"),
         ("connections", "*", "links", "*", "probe"),
         ("connections", "*", "links", "*", "name"),

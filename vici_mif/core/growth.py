@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grows a family: one clone per path that has no tunnel, one after the other."""
+"""Grows a family: a clone per path that has no tunnel, then spares, one after the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Growth:
         """Clones made since the start."""
 
     def step(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths, shape: Shape) -> None:
-        if self.missing(tunnels, paths, shape) <= 0:
+        missing = self.missing(tunnels, paths, shape)
+        if missing <= 0 or (missing <= shape.spares and self._moving(turn, tunnels)):
             return
         parent = self._parent(turn, tunnels, paths)
         if parent is not None:
@@ -43,11 +44,16 @@ class Growth:
             turn.ask(self._key, lambda tag: Clone(tag, ike_id), CLONE_DELAY)
 
     @staticmethod
+    def _moving(turn: Turn, tunnels: Sequence[Tunnel]) -> bool:
+        """A spare is taken at this moment: the one in its place can wait."""
+        return any(t.fresh for t in tunnels) or bool(turn.book.about("move"))
+
+    @staticmethod
     def missing(tunnels: Sequence[Tunnel], paths: Paths, shape: Shape) -> int:
-        """How many tunnels the paths that are there would take beyond those we have."""
+        """How many tunnels paths and spares would take beyond those we have."""
         homes = {t.home for t in tunnels if t.home is not None}
         wanted = homes | {p.name for p in paths.seats()}
-        return min(shape.limit, len(wanted)) - len(tunnels)
+        return min(shape.limit, len(wanted)) + shape.spares - len(tunnels)
 
     def _parent(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> Tunnel | None:
         """Any member may be cloned. The first IKE_SA first; after a failure the next one."""

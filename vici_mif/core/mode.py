@@ -35,8 +35,10 @@ class Shape:
     per_path: bool
     """Each tunnel has an inner address of its own, and we steer by it."""
     limit: int
-    """Tunnels at most."""
+    """Tunnels with a home at most."""
     why: str = ""
+    spares: int = 0
+    """Tunnels without a home, kept ready."""
     refused: bool = False
     """`without_clone: refuse` and there is no cloning: build nothing."""
 
@@ -66,7 +68,7 @@ def shape(
         return _without(config, False, STOCK)
     if not members:
         per_path = wants_per_path(config, connection)
-        return Shape("per-path" if per_path else "one", per_path, limit)
+        return Shape("per-path" if per_path else "one", per_path, limit, spares=config.spares)
     per_path = bool(members[0].local_vips) and config.inner != "one"
     if not members[0].original_initiator:
         why = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
@@ -89,10 +91,17 @@ def _full(
     if not per_path:
         asked = wants_per_path(config, connection)
         why = "the peer gave no virtual IP" if asked else "no virtual IP in the connection"
-        return Shape("one", False, limit, why if config.inner == "auto" or asked else "")
-    addresses = len(slots_of(root.local_vips))
-    if addresses >= limit:
-        return Shape("per-path", True, limit)
+        why = why if config.inner == "auto" or asked else ""
+        return Shape("one", False, limit, why, config.spares)
+    return _by_addresses(limit, config.spares, len(slots_of(root.local_vips)))
+
+
+def _by_addresses(limit: int, spares: int, addresses: int) -> Shape:
+    """One inner address per tunnel; where they are short, spares go without first."""
+    if addresses >= limit + spares:
+        return Shape("per-path", True, limit, spares=spares)
     noun = "address" if addresses == 1 else "addresses"
     why = f"the peer gave {addresses} inner {noun} for {limit} tunnels"
-    return Shape("per-path", True, addresses, why)
+    if addresses >= limit:
+        why += " and a spare" if spares == 1 else f" and {spares} spares"
+    return Shape("per-path", True, min(limit, addresses), why, max(0, addresses - limit))

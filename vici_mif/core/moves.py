@@ -57,7 +57,7 @@ class Moves:
         self._doubt(turn)
         self._keep_ready(turn, tunnels, paths)
         still = [t for t in tunnels if t.movable and not self.moving(turn, t.ike_id)]
-        seats = [Seat(t.ike_id, t.home, t.current, t.carries) for t in still]
+        seats = [Seat(t.ike_id, t.home, t.current, t.carries, t.fresh) for t in still]
         may_try = lambda path: turn.book.free(self._test(path), turn.now)  # noqa: E731
         for seat, decision in Seating(paths, hold_down, may_try, turn.now).decide(seats):
             match decision:

@@ -114,7 +114,7 @@ class Peer:
         members = choose(turn.world.named(self.name))
         self.shape = shape(self.config, connection, members, self.paths.count, turn.world.patched)
         one = None if self.shape.per_path else self._carrier(members)
-        self.tunnels = self._homes.see(members, self.paths, one)
+        self.tunnels = self._homes.see(members, self.paths, one, self.shape.limit)
         self._ground.remember(members, self.templates())
 
     @staticmethod
@@ -268,13 +268,13 @@ class Peer:
         return How(self.name, vips, child)
 
     def _hints(self, connection: Connection) -> tuple[IPAddress, ...]:
-        """One inner address per tunnel: those the operator names, else distinct hints.
+        """One inner address per tunnel and spare: those the operator names, else distinct hints.
 
         Never those of before: asked for .1 and .2, a memory pool that gave both back hands out
         its first free lease (.2) for .1 and, since .2 is this host's now, .2 once more. For
         hints that are no addresses of the pool it gives each of them once (mem_pool.c).
         """
-        count = tunnels(self.config, self.paths.count)
+        count = tunnels(self.config, self.paths.count) + self.config.spares
         versions: dict[int, type[IPv4Address | IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
         asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
         asked = asked or (IPv4Address(0),)

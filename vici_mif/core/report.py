@@ -116,7 +116,8 @@ def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
 
 def _working(peer: Peer, world: World, book: Book) -> Standing:
     """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
-    carriers = [t for t in peer.tunnels if t.carries]
+    seated = [t for t in peer.tunnels if t.home is not None]
+    carriers = [t for t in seated if t.carries]
     if draining := ordered.draining(peer.paths):
         return Standing("degraded", draining, on_its_way=draining == ordered.LEAVING)
     for tunnel in carriers:
@@ -125,7 +126,7 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
                 continue
             where = tunnel.current or "an address that is gone"
             return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
-    built = len(carriers) if peer.shape.per_path else len(peer.tunnels)
+    built = len(carriers) if peer.shape.per_path else len(seated)
     wanted = min(peer.shape.limit, ordered.wanted(peer.tunnels, peer.paths))
     if built < wanted:
         refused = book.failure(("clone", peer.name))
@@ -136,7 +137,17 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
     if failures:
         return Standing("degraded", failures[0])
     drained = ordered.drained(world.orders, peer.name, peer.paths)
-    return Standing("up", "; ".join(filter(None, [drained, peer.shape.why])))
+    why = peer.shape.why or _why_no_spare(peer, book)
+    return Standing("up", "; ".join(filter(None, [drained, why])))
+
+
+def _why_no_spare(peer: Peer, book: Book) -> str:
+    """A new link will wait for a clone then; nothing is wrong."""
+    spares = sum(tunnel.home is None for tunnel in peer.tunnels)
+    refused = book.failure(("clone", peer.name))
+    if spares >= peer.shape.spares or refused is None:
+        return ""
+    return f"{spares} of {peer.shape.spares} spares: {refused.text or refused.reason}"
 
 
 # --- the model -----------------------------------------------------------------
@@ -192,7 +203,7 @@ def _tunnel(peer: Peer, tunnel: Tunnel, clock: s.Clock) -> s.TunnelStatus:
     given = set(map(str, sa.local_vips))
     life = peer.paths.life(tunnel.current) if tunnel.current else None
     return s.TunnelStatus(
-        name=str(tunnel.home or f"ike-{tunnel.ike_id}"),
+        name=str(tunnel.home or f"spare-{tunnel.ike_id}"),
         ike_id=tunnel.ike_id,
         home=str(tunnel.home) if tunnel.home else None,
         current=str(tunnel.current) if tunnel.current else None,

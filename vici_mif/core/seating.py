@@ -3,8 +3,8 @@
 
 A tunnel sits at home while home works; otherwise it is parked on the best path that works; it
 goes home after the hold-down. A tunnel that works is moved only onto a path that was tested
-since its link came back; one that carries nothing yet may be the test itself. A path that is to
-be drained is left in the same way, and only then.
+since its link came back; one that carries nothing yet, and a spare, may be the test itself. A
+path that is to be drained is left in the same way, and only then.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Seat:
     home: PathName | None
     current: PathName | None
     carries: bool
+    fresh: bool = False
+    """A spare that was given this home and was never there: the move is the test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ class Seating:
         home = self.paths.get(seat.home)
         if home is None or home.pair is None or self.paths.is_drained(home.name):
             return self._park_better(seat)
-        if not seat.carries and not self.paths.hold(home.name).breaks:
+        unused = seat.fresh or not seat.carries
+        if unused and not self.paths.hold(home.name).breaks:
             return Move(seat.ike_id, home.name, False) if self._worth_trying(home) else None
         return self._return(seat, home)
 

@@ -56,9 +56,9 @@ class ChildStatus(_Model):
 class TunnelStatus(_Model):
     """One member of the family with its CHILD SAs."""
 
-    name: str = Field(description="Its home: LINK/REMOTE.")
+    name: str = Field(description="Its home: LINK/REMOTE; `spare-ID` without one.")
     ike_id: int = Field(description="charon's unique id; a rekey changes it.")
-    home: str | None = Field(description="The path it belongs to.")
+    home: str | None = Field(description="The path it belongs to; null: a spare.")
     current: str | None = Field(description="The path it is on; null: on none we know.")
     local: str
     remote: str

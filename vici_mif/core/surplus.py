@@ -38,7 +38,7 @@ class Surplus:
     def _useless(sas: Iterable[Sa], tunnels: Sequence[Tunnel], shape: Shape) -> list[Sa]:
         members = {t.ike_id for t in tunnels}
         beside = [sa for sa in sas if sa.unique_id not in members]
-        spares = [t.sa for t in tunnels if t.home is None] if len(tunnels) > shape.limit else []
+        spares = [t.sa for t in tunnels if t.home is None][shape.spares :]
         return [sa for sa in (*beside, *spares) if _ours_and_empty(sa)]
 
 

@@ -61,7 +61,7 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
     lab.start_captures()
     controller = Controller(lab, say.controller)
     links = ", ".join(lab.uplinks)
-    controller.start(f"hq: {{links: [{links}], hold_down: {options.hold_down:g}s}}")
+    controller.start(f"hq: {{links: [{links}], hold_down: {options.hold_down:g}s, spares: 0}}")
     controller.wait("up", UP_PATIENCE * options.slow)
     say("all tunnels are up")
     heading("vici-mif status")

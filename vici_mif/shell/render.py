@@ -79,7 +79,9 @@ def _tunnel(tunnel: TunnelStatus | None) -> Sequence[str]:
     sent = sum(child.tx_bytes for child in tunnel.children)
     received = sum(child.rx_bytes for child in tunnel.children)
     name = f"#{tunnel.ike_id}"
-    if tunnel.home and tunnel.home != tunnel.current:
+    if tunnel.home is None:
+        name += " spare"
+    elif tunnel.home != tunnel.current:
         name += f" of {tunnel.home}"
     return (name, inner, size(sent), size(received))
 
