@@ -174,9 +174,11 @@ class SimulatedStage:
         # half a path answers no exchange, and a stream hears nothing on one of its ends
         self._known(link)
         self.world.dead.add(link)
+        self._streams.look(self.world)
 
     def do_uncut(self, link: str) -> None:
         self.world.dead.discard(link)
+        self._streams.look(self.world)
 
     # --- daemons and operators ---------------------------------------------------------------
 

@@ -20,7 +20,7 @@ FRESH = "203.0.113.7"
 LEARNING = f"""
 version: 1
 connections:
-  hq: {{links: [eth0, eth1], remotes: {{use: {R1}, learn: [203.0.113.0/24]}}}}
+  hq: {{links: [eth0, eth1], spares: 0, remotes: {{use: {R1}, learn: [203.0.113.0/24]}}}}
 """
 
 

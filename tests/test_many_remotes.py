@@ -11,7 +11,7 @@ from vici_mif.core import actions as a
 
 R1, R2 = "203.0.113.1", "203.0.113.2"
 BOTH = replace(ROAD_WARRIOR, remote_addrs=(R1, "%any", R2))
-TWO_LINKS = "version: 1\nconnections:\n  hq: {links: [eth0, eth1]%s}\n"
+TWO_LINKS = "version: 1\nconnections:\n  hq: {links: [eth0, eth1], spares: 0%s}\n"
 
 
 def world(more: str = "", links: int = 2, **kinds: object) -> World:

@@ -107,7 +107,7 @@ def test_mistakes_are_named_with_their_place(mistake: str) -> None:
     assert str(error.value) == expected
 
 
-UP = "  - expect: {peer: up, seats: {eth0: eth0, wlan0: wlan0, wwan0: wwan0}}\n"
+UP = "  - expect: {peer: up, spares: 1, seats: {eth0: eth0, wlan0: wlan0, wwan0: wwan0}}\n"
 WRONG = {
     "peer: down": "peer is up, not down",
     "mode: one": "mode is per-path, not one",

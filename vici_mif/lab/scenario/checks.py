@@ -57,7 +57,8 @@ class Look:
 
     @property
     def carrying(self) -> list[TunnelStatus]:
-        return [tunnel for tunnel in self.tunnels if tunnel.children]
+        """Tunnels with children and a home: spares come when there is time."""
+        return [tunnel for tunnel in self.tunnels if tunnel.children and tunnel.home]
 
     @cached_property
     def sas(self) -> Sequence[Sa]:
@@ -65,10 +66,16 @@ class Look:
 
     @property
     def spis(self) -> Spis:
-        """Unique ids and SPIs of all that is established."""
-        found = [sa for sa in self.sas if sa.established]
+        """Unique ids and SPIs of all that is established, without spares."""
+        found = [sa for sa in self.sas if sa.established and not self._is_spare(sa)]
         children = {(sa.unique_id, c.spi_in, c.spi_out) for sa in found for c in sa.children}
         return frozenset(children | {(sa.unique_id, "", "") for sa in found})
+
+    def _is_spare(self, sa: Sa) -> bool:
+        """Without a home, or not known to the controller yet."""
+        seated = {tunnel.ike_id for tunnel in self.tunnels if tunnel.home}
+        ours = self.peer is not None and sa.name == self.peer.name
+        return ours and sa.cloned and sa.unique_id not in seated
 
     @property
     def inner(self) -> frozenset[tuple[str, ...]]:
@@ -222,7 +229,7 @@ CHECKS: Mapping[str, Check] = {
     "seats": _seats,
     "over": _over,
     "tunnels": _count("tunnels", lambda look: len(look.carrying)),
-    "spares": _count("spares", lambda look: len(look.tunnels) - len(look.carrying)),
+    "spares": _count("spares", lambda look: sum(t.home is None for t in look.tunnels)),
     "authentications": _count(
         "authentications", lambda look: look.peer.authentications if look.peer else None
     ),

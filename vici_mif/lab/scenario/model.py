@@ -122,8 +122,10 @@ class Expect(Frozen):
     over: tuple[str, ...] | None = Field(
         default=None, description="The links or paths on which tunnels with children are."
     )
-    tunnels: Count | None = Field(default=None, description="How many tunnels have children.")
-    spares: Count | None = Field(default=None, description="How many tunnels have none.")
+    tunnels: Count | None = Field(
+        default=None, description="How many tunnels at home or parked have children."
+    )
+    spares: Count | None = Field(default=None, description="How many tunnels have no home.")
     authentications: Count | None = Field(default=None, description="Since the controller began.")
     clones: Count | None = Field(default=None, description="Since the controller began.")
     moves: Count | None = Field(default=None, description="Moves since `remember`.")
@@ -133,7 +135,9 @@ class Expect(Frozen):
     links: tuple[str, ...] | None = Field(
         default=None, description="The links that have a path, exactly these."
     )
-    spis: Change | None = Field(default=None, description="Unique ids and SPIs since `remember`.")
+    spis: Change | None = Field(
+        default=None, description="Unique ids and SPIs since `remember`, but spares."
+    )
     inner: Change | None = Field(default=None, description="Inner addresses since `remember`.")
     family: Change | None = Field(default=None, description="The family since `remember`.")
     traffic: Mapping[str, str] | None = Field(
