@@ -219,7 +219,7 @@ class World:
 
     def rekey(self, ike_id: int) -> int:
         new_id = next(self._ids)
-        self.sas[new_id] = replace(self.sas.pop(ike_id), unique_id=new_id)
+        self.sas[new_id] = replace(self.sas.pop(ike_id), unique_id=new_id, spi_in=f"{new_id:016x}")
         self._good[new_id] = self._good.get(ike_id, self.sas[new_id].pair)
         self.feed(e.SaRekeyed(ike_id, self.sas[new_id]))
         return new_id
@@ -369,6 +369,7 @@ class World:
             "CONNECTING",
             pair.local,
             pair.remote,
+            spi_in=f"{ike_id:016x}",
             spi_responder="0000000000000000",
         )
         self._authenticating[ike_id] = action.tag
@@ -453,7 +454,9 @@ class World:
             self.feed(e.ActionFailed(action.tag, "sa-gone"))
             return
         ike_id = next(self._ids)
-        self.sas[ike_id] = replace(parent, unique_id=ike_id, cloned=True, children=())
+        self.sas[ike_id] = replace(
+            parent, unique_id=ike_id, spi_in=f"{ike_id:016x}", cloned=True, children=()
+        )
         self._good[ike_id] = parent.pair
         self._seen(action.ike_id)
         self._seen(ike_id)

@@ -161,6 +161,8 @@ class OrderGiven:
     """RFC 3339 UTC."""
     path: str = ""
     """LINK/REMOTE, or LINK for all its paths. Revoke: empty for the whole family."""
+    spis: tuple[str, ...] = ()
+    """Revoke: what it is about. The planner looks that up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from vici_mif.core.config import ConnectionConfig
+from vici_mif.core.events import OrderCleared
 from vici_mif.core.family import Tunnel
-from vici_mif.core.model import PathName
+from vici_mif.core.model import OrderKind, PathName
 from vici_mif.core.orders import Orders, covers
 from vici_mif.core.paths import Paths
 from vici_mif.core.ranking import quality
@@ -50,6 +51,17 @@ def wanted(tunnels: Iterable[Tunnel], paths: Paths) -> int:
     return len(free | {tunnel.home for tunnel in tunnels if tunnel.home is not None})
 
 
+def not_there(event: OrderCleared, orders: Orders) -> str:
+    """Why there is nothing to take back; empty where there is."""
+    if event.kind is OrderKind.DOWN or orders.clear(event) != orders:
+        return ""
+    if event.id is not None:
+        return f"there is no order {event.id}; `vici-mif orders` shows what there is"
+    held = [f"{o.path} (order {o.id})" for o in orders.kept if o.kind is event.kind]
+    known = f"; ordered: {', '.join(held)}" if held else ""
+    return f"no {event.kind} of {event.path or 'any path'} is in force{known}"
+
+
 def unknown(text: str, wish: ConnectionConfig, known: Sequence[PathName]) -> str:
     """Why these words name no path of a peer; empty where they do, or where it may still come."""
     whole = text.partition("/")[1:] != ("/", "")
@@ -63,4 +75,4 @@ def _may_come(text: str, wish: ConnectionConfig, known: Iterable[PathName]) -> b
     link, _, remote = text.partition("/")
     remotes = {path.remote for path in known} | set(wish.remotes.use if wish.remotes else ())
     there = not remote or not remotes or any(fnmatchcase(known, remote) for known in remotes)
-    return there and any(match.match == link or match.fits(link) for match in wish.links)
+    return there and any(match.fits(link) or fnmatchcase(match.match, link) for match in wish.links)

@@ -7,7 +7,7 @@ the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -39,20 +39,24 @@ class Orders:
         """Acts that have not come to their end."""
         return tuple(self._of(OrderKind.REVOKE, peer))
 
+    def revokes_sa(self, sa: Sa) -> bool:
+        """Whether it was an operator who ended this IKE_SA, by an order of his to us."""
+        return any(means(order, sa) for order in self.revokes(sa.name))
+
     def _of(self, kind: OrderKind, peer: str) -> Iterator[Order]:
         return (o for o in self.kept if o.kind is kind and o.peer in {"", peer})
 
     # --- changing ----------------------------------------------------------
 
-    def give(self, event: OrderGiven, spis: Sequence[str] = ()) -> Orders:
-        """`spis`: what a `revoke` is about. Asked for again, a state is still one order."""
-        order = Order(0, event.kind, event.peer, event.given, path=event.path, spis=tuple(spis))
+    def give(self, event: OrderGiven) -> Orders:
+        """A state that is asked for again is still one order."""
+        order = Order(0, event.kind, event.peer, event.given, path=event.path, spis=event.spis)
+        if event.kind is OrderKind.REVOKE:
+            return self.add(order) if order.spis else self
         if event.kind is OrderKind.PREFER:
             return self._without(OrderKind.PREFER, event.peer).add(order)
         same = (event.kind, event.peer, event.path)
-        if event.kind is not OrderKind.REVOKE and same in [_about(o) for o in self.kept]:
-            return self
-        return self.add(order)
+        return self if same in [_about(o) for o in self.kept] else self.add(order)
 
     def add(self, order: Order) -> Orders:
         """With the next number."""
@@ -75,6 +79,11 @@ def covers(text: str, path: PathName) -> bool:
 def spis(sa: Sa) -> tuple[str, ...]:
     """Whose keys an IKE_SA and its CHILD_SAs have: what stays of them until they are rekeyed."""
     return (f"{sa.spi_in}:{sa.spi_responder}", *(child.spi_in for child in sa.children))
+
+
+def means(order: Order, sa: Sa) -> bool:
+    """Whether a revoke is about this IKE_SA."""
+    return not set(order.spis).isdisjoint(spis(sa))
 
 
 def _about(order: Order) -> tuple[OrderKind, str, str]:

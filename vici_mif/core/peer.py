@@ -16,6 +16,7 @@ from vici_mif.core import events as e
 from vici_mif.core import ranking, swan
 from vici_mif.core.actions import Initiate, ReadSa
 from vici_mif.core.authentication import Authentication, How
+from vici_mif.core.byhand import ByHand
 from vici_mif.core.children import Children, carrier
 from vici_mif.core.closing import Closing
 from vici_mif.core.config import ConnectionConfig
@@ -44,6 +45,7 @@ from vici_mif.core.requests import Request
 from vici_mif.core.scouting import Scouting
 from vici_mif.core.surplus import Surplus
 from vici_mif.core.turn import Turn
+from vici_mif.core.world import World
 
 INITIATE_DELAY = 30.0
 """Seconds after which a stock charon is asked again to bring its tunnel up."""
@@ -69,6 +71,7 @@ class Peer:
         self.growth = Growth(name)
         self.children = Children(name, numbers)
         self._surplus = Surplus(self.closing)
+        self._by_hand = ByHand(name, self.closing)
         self._scouting = Scouting(name)
         self._homes = Homes()
         self._learned = Learned(config.remotes.learn)
@@ -95,23 +98,15 @@ class Peer:
             for path in self.paths.see(found, turn.now, {r.label for r in peers}):
                 self.moves.link_returned(turn, path)
                 turn.book.forgive(("auth", self.name))
-        self._obey(turn)
+        self._by_hand.obey(world, self.paths, turn.now)
         self._members(turn)
         self.paths.drain(self.moves.occupied(turn, self.tunnels, self.paths), turn.now)
         self.moves.seat(turn, self.tunnels, self.paths)
 
-    def _obey(self, turn: Turn) -> None:
-        """What is ordered by hand of each path."""
-        orders, names = turn.world.orders, [path.name for path in self.paths.all()]
-        self.paths.obey(
-            [n for n in names if orders.drain(self.name, n)],
-            [n for n in names if orders.prefer(self.name, n)],
-            turn.now,
-        )
-
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
-        members = choose(turn.world.named(self.name))
+        doomed = self._by_hand.doomed(turn.world)
+        members = choose(sa for sa in turn.world.named(self.name) if sa not in doomed)
         self.shape = shape(self.config, connection, members, self.paths.count, turn.world.patched)
         one = None if self.shape.per_path else self._carrier(members)
         self.tunnels = self._homes.see(members, self.paths, one, self.shape.limit)
@@ -194,6 +189,7 @@ class Peer:
         """`steady`: the kernel has what was wished, so new SAs and children may begin."""
         sas = turn.world.named(self.name)
         self.closing.watch(turn, sas)
+        self._by_hand.revoke(turn)
         if self.stopping and self.config.on_stop == "keep":
             self.pins.give_back(turn, self.tunnels)
         elif self.closing.suspects(turn, sas):
@@ -226,7 +222,7 @@ class Peer:
         elif self.shape.refused:
             self._refuse(turn)
         elif not self.tunnels:
-            if steady:
+            if steady and not self._by_hand.doomed(turn.world):
                 self.authentication.step(turn, self.paths, self._how(self.connection))
         elif self.shape.word != "passive":
             self._drive(turn, steady)
@@ -237,7 +233,8 @@ class Peer:
         self.moves.step(turn, self.tunnels, self.paths, hold_down, steady)
         if steady:
             self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
-        self.growth.step(turn, self.tunnels, self.paths, self.shape)
+        if not self._by_hand.doomed(turn.world):  # its place is free only then
+            self.growth.step(turn, self.tunnels, self.paths, self.shape)
         self._surplus.step(turn, turn.world.named(self.name), self.tunnels, self.shape)
         self._scouting.step(turn, self.tunnels, self.paths)
         self.pins.step(turn, self.tunnels, self.paths)
@@ -284,6 +281,16 @@ class Peer:
             fresh: list[IPAddress] = [versions[version](i + 1) for i in range(count)]
             hints.extend([*dict.fromkeys(named), *fresh][:count])
         return tuple(hints) if count > 1 else ()
+
+    # --- by hand ---------------------------------------------------------------
+
+    def refuses(self, event: e.OrderGiven) -> str:
+        """Why this order cannot be taken; empty where it can."""
+        return self._by_hand.refuses(event, self.config, self.paths, self.tunnels)
+
+    def addressed(self, world: World, event: e.OrderGiven) -> e.OrderGiven:
+        """The order as it is kept for this peer."""
+        return self._by_hand.addressed(world, event, self.tunnels)
 
     # --- how things ended ----------------------------------------------------
 

@@ -7,11 +7,10 @@ seconds and comes with every fact.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from vici_mif.core import dataplane, report
+from vici_mif.core import dataplane, ordered, report
 from vici_mif.core import events as e
 from vici_mif.core.actions import Action, Guard, ReadAll, Steer, StoreOrders
 from vici_mif.core.config import Config
@@ -67,6 +66,19 @@ class Planner:
         book = self._book.next_deadline(self._now)
         return min([*wakes, *([book] if book is not None else [])], default=None)
 
+    def refuses(self, event: e.OrderGiven | e.OrderCleared) -> str:
+        """Why an order cannot be taken, for people; empty where it can."""
+        if isinstance(event, e.OrderCleared):
+            return ordered.not_there(event, self.world.orders)
+        asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
+        said = [peer.refuses(event) for peer in asked]
+        return "" if "" in said else next(iter(said), "")
+
+    @property
+    def kept(self) -> bool:
+        """What was ordered is written."""
+        return self.world.orders.kept == self._stored
+
     def status(self, now: float, utc: datetime, config: str = "", since: str = "") -> Status:
         """How it stands; `config` and `since` are the shell's and come back in it."""
         clock = Clock(now, utc)
@@ -107,16 +119,17 @@ class Planner:
 
     def _each_peer(self, event: e.Event) -> list[e.Event]:
         """An order for all is one for each, so that one of them can be taken back."""
-        if isinstance(event, e.OrderGiven) and not event.peer:
-            return [replace(event, peer=name) for name in self.peers]
-        return [event]
+        if not isinstance(event, e.OrderGiven):
+            return [event]
+        asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
+        return [p.addressed(self.world, event) for p in asked if not p.refuses(event)]
 
     def _sa_changed(self, turn: Turn, event: e.SaRekeyed | e.SaClosed) -> None:
         if isinstance(event, e.SaRekeyed):
             self._book.rename(event.old_id, event.new.unique_id)
             for peer in self.peers.values():
                 peer.rekeyed(event.old_id, event.new.unique_id)
-        elif event.sa.name in self.peers:
+        elif event.sa.name in self.peers and not self.world.orders.revokes_sa(event.sa):
             self.peers[event.sa.name].closing.closed(event.sa, turn.now, event.given)
 
     def _take_end(self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed) -> None:
