@@ -40,7 +40,7 @@ HELPERS = {
     "steering": {"netlink", "routes", "rules"},
 }
 """An edge in several files: the others are its own parts."""
-CLOCKS = {"shell/clock.py", "shell/operate.py"}
+CLOCKS = {"shell/clock.py", "shell/operate.py", "shell/asking.py"}
 
 
 def modules(folder: str) -> list[Path]:

@@ -56,12 +56,13 @@ def test_replacing_never_shows_a_half(tmp_path: Path) -> None:
 
 def test_down_and_up_without_a_controller(tmp_path: Path) -> None:
     """An order is kept once, and taken back by its peer's name only."""
-    offline.keep_down(tmp_path, ["hq"], "2026-11-20T21:00:00Z")
-    offline.keep_down(tmp_path, ["hq", "branch"], "2026-11-20T22:00:00Z")
+    down = OrderKind.DOWN
+    offline.keep(tmp_path, down, ["hq"], "", "2026-11-20T21:00:00Z")
+    offline.keep(tmp_path, down, ["hq", "branch"], "", "2026-11-20T22:00:00Z")
 
     assert [(o.id, o.peer) for o in orders.read(tmp_path)] == [(1, "hq"), (2, "branch")]
-    assert offline.take_back(tmp_path, ["hq"])
-    assert not offline.take_back(tmp_path, ["hq"])
+    assert offline.take_back(tmp_path, down, ["hq"])
+    assert not offline.take_back(tmp_path, down, ["hq"])
     assert [o.peer for o in orders.read(tmp_path)] == ["branch"]
 
 

@@ -145,7 +145,7 @@ def test_orders_follow() -> None:
     """An order that holds is always in sight."""
     found = rows(report(paths=(path("eth0", "idle"),)))
 
-    assert found[-1] == cells("1 down all 2026-11-20T20:00:00Z me")
+    assert found[-1] == cells("1 down all - 2026-11-20T20:00:00Z me")
 
 
 @pytest.mark.parametrize(
@@ -180,3 +180,15 @@ def test_size(count: int, text: str) -> None:
 def test_age(since: str, text: str) -> None:
     """Two units at most; a clock set back gives no negative age."""
     assert render.age(since, NOW) == text
+
+
+def test_what_is_ordered_of_a_path_stands_beside_its_state() -> None:
+    """Where the state does not say it itself."""
+    waiting = path("eth0", "active").model_copy(update={"order": "drain"})
+    drained = path("eth1", "drained").model_copy(update={"order": "drain"})
+    first = path("eth2", "ready").model_copy(update={"order": "prefer"})
+    text = render.status(report(paths=(waiting, drained, first)), NOW)
+
+    assert "active, to be drained" in text
+    assert "drained  " in text
+    assert "ready, preferred" in text

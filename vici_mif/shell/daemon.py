@@ -16,7 +16,7 @@ from typing import Any
 
 from vici_mif.core import events
 from vici_mif.core.config import Config
-from vici_mif.core.model import Link, OrderKind
+from vici_mif.core.model import Link
 from vici_mif.core.planner import Planner
 from vici_mif.edges import links, orders
 from vici_mif.edges.charon import Charon
@@ -24,7 +24,7 @@ from vici_mif.edges.control import Answer, ControlServer, Question, refusal
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Range, Steerer
-from vici_mif.shell import clock, words
+from vici_mif.shell import clock, questions, words
 from vici_mif.shell.executor import Executor
 from vici_mif.shell.log import Log
 from vici_mif.shell.notify import notify
@@ -185,40 +185,42 @@ class Daemon:
         peer = question.get("peer", "")
         if not isinstance(peer, str):
             return refusal("'peer' is not a name")
-        if peer and peer not in self._settings.config.connections:
-            known = ", ".join(self._settings.config.connections)
+        if peer and peer not in self._planner.peers:
+            known = ", ".join(self._planner.peers)
             return refusal(f"no peer '{peer}' in {self._settings.config_path}; known: {known}")
-        answers: dict[str, Callable[[Question], Answer]] = {
-            "status": lambda _: self._status(peer),
-            "orders": lambda _: self._status(peer),
-            "down": lambda _: self._order(
-                events.OrderGiven(OrderKind.DOWN, peer, given=clock.stamp())
-            ),
-            "up": lambda _: self._order(events.OrderCleared(kind=OrderKind.DOWN, peer=peer)),
-            "clear": self._clear,
-        }
-        answer = answers.get(question["ask"])
-        if question["ask"] == "status":
-            await self._refresh()
-        return answer(question) if answer else refusal(f"unknown question '{question['ask']}'")
+        match question["ask"]:
+            case "status":
+                await self._refresh()
+                return self._status(peer)
+            case "orders":
+                return self._status(peer)
+            case _:
+                return await self._ordered(question)
 
-    def _order(self, event: events.Event) -> Answer:
-        self._emit(event)
-        return {"ok": True}
+    async def _ordered(self, question: Question) -> Answer:
+        """Taken in, and written down, before it is answered."""
+        try:
+            event = questions.order(question, clock.stamp())
+        except ValueError as error:
+            return refusal(str(error))
+        if said := self._planner.refuses(event):
+            return refusal(said)
+        self._feed(event)
+        await asyncio.sleep(0)  # begun last, StoreOrders is carried out in the loop's next round
+        self._take_in()
+        return {"ok": True, "kept": self._planner.kept}
 
-    def _clear(self, question: Question) -> Answer:
-        number = question.get("id")
-        if not isinstance(number, int):
-            return refusal("'id' is not a number")
-        return self._order(events.OrderCleared(id=number))
+    def _take_in(self) -> None:
+        """All that was told so far."""
+        while not self._queue.empty():
+            self._feed(self._queue.get_nowait())
 
     async def _refresh(self) -> None:
         """Fresh counters, and everything told so far taken into account."""
         if clock.monotonic() - self._refreshed_at >= REFRESH_DELAY:
             self._refreshed_at = clock.monotonic()
             await self._charon.refresh()
-        while not self._queue.empty():
-            self._feed(self._queue.get_nowait())
+        self._take_in()
 
     def _status(self, peer: str) -> Answer:
         status = self._planner.status(

@@ -1,50 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`down` and `up` without a running controller: the order is kept, the rest is done here."""
+"""Orders without a running controller: they are kept, and what charon can do is done here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from vici_mif.core.model import Order, OrderKind
+from vici_mif.core import swan
+from vici_mif.core.events import OrderCleared, OrderGiven
+from vici_mif.core.family import home_of
+from vici_mif.core.model import Order, OrderKind, Sa
+from vici_mif.core.orders import Orders, covers
 from vici_mif.core.status import OrderStatus
 from vici_mif.edges import guard, orders, vici
 from vici_mif.edges.steering import Range, clean
-from vici_mif.edges.vici import Connection
+from vici_mif.edges.vici import Connection, Tree
+from vici_mif.shell import clock
 
 CLOSE_DELAY = 5.0
 LOOK_DELAY = 0.1
 
 
-def keep_down(state_dir: Path, peers: Sequence[str], given: str) -> None:
-    """Write the order down, so that the next start obeys it."""
-    kept = list(orders.read(state_dir))
-    ordered = {order.peer for order in kept if order.kind is OrderKind.DOWN}
-    number = max((order.id for order in kept), default=0)
+def keep(state_dir: Path, kind: OrderKind, peers: Sequence[str], path: str, given: str) -> None:
+    """Write an order down, so that the next start obeys it."""
+    held = Orders(orders.read(state_dir))
     for peer in peers:
-        if peer not in ordered:
-            number += 1
-            kept.append(Order(number, OrderKind.DOWN, peer, given))
-    orders.write(state_dir, kept)
+        held = held.give(OrderGiven(kind, peer, given, path))
+    orders.write(state_dir, held.kept)
 
 
-def take_back(state_dir: Path, peers: Sequence[str]) -> bool:
-    """Take `down` back; whether there was one."""
-    kept = orders.read(state_dir)
-    left = [o for o in kept if o.kind is not OrderKind.DOWN or o.peer not in peers]
-    if len(left) != len(kept):
-        orders.write(state_dir, left)
-    return len(left) != len(kept)
+def take_back(state_dir: Path, kind: OrderKind, peers: Sequence[str], path: str = "") -> bool:
+    """Take orders of a kind back; whether there was one."""
+    return _clear(state_dir, [OrderCleared(None, kind, peer, path) for peer in peers])
 
 
 def clear(state_dir: Path, number: int) -> bool:
     """Take one order back by its number; whether there was one."""
-    kept = orders.read(state_dir)
-    left = [order for order in kept if order.id != number]
-    if len(left) != len(kept):
-        orders.write(state_dir, left)
-    return len(left) != len(kept)
+    return _clear(state_dir, [OrderCleared(number)])
+
+
+def _clear(state_dir: Path, facts: Iterable[OrderCleared]) -> bool:
+    before = left = Orders(orders.read(state_dir))
+    for fact in facts:
+        left = left.clear(fact)
+    if left != before:
+        orders.write(state_dir, left.kept)
+    return left != before
 
 
 def shown(order: Order) -> OrderStatus:
@@ -65,36 +67,57 @@ async def close(vici_path: str, peers: Sequence[str], own: Range) -> int:
     `unreachable` goes last: as long as an SA may still be there, nothing leaves in clear.
     """
     try:
-        closed = await _terminate(vici_path, peers)
+        closed = await _terminate(vici_path, peers, "")
     except vici.Disconnected:
-        closed = 0  # no charon, no SA
+        closed = []  # no charon, no SA
     await clean(own)
     await guard.apply(None)
-    return closed
+    return len(closed)
 
 
-async def _terminate(vici_path: str, peers: Sequence[str]) -> int:
+async def revoke(vici_path: str, peers: Sequence[str], path: str) -> list[str]:
+    """Close the tunnels at home on a path, or all of the peers; says which they were."""
+    closed = await _terminate(vici_path, peers, path)
+    return [f"{home_of(sa) or sa.name}: IKE SA #{sa.unique_id}" for sa in closed]
+
+
+async def _terminate(vici_path: str, peers: Sequence[str], path: str) -> list[Sa]:
     connection = await Connection.open(vici_path)
     try:
-        found = await _ids(connection, peers)
-        for ike_id in found:
-            await connection.request("terminate", {"ike-id": ike_id, "timeout": -1})
-        await _gone(connection, peers)
-        return len(found)
+        found = await _sas(connection, peers, path)
+        await _end(connection, found, force=False)
+        if left := await _left(connection, found):
+            await _end(connection, left, force=True)
+            await _left(connection, found)
+        return found
     finally:
         connection.close()
 
 
-async def _gone(connection: Connection, peers: Sequence[str]) -> None:
-    """Until none is left; a peer that does not answer is not waited for."""
-    try:
-        async with asyncio.timeout(CLOSE_DELAY):
-            while await _ids(connection, peers):  # noqa: ASYNC110 - charon is the one to ask
-                await asyncio.sleep(LOOK_DELAY)
-    except (TimeoutError, vici.ViciError):
-        pass
+async def _end(connection: Connection, sas: Iterable[Sa], *, force: bool) -> None:
+    for sa in sas:
+        wish: Tree = {"ike-id": sa.unique_id, "timeout": -1, "force": force or None}
+        await connection.request("terminate", wish)
 
 
-async def _ids(connection: Connection, peers: Sequence[str]) -> list[str]:
+async def _left(connection: Connection, closing: Sequence[Sa]) -> list[Sa]:
+    """Until none is left, or for a while: then a peer does not answer."""
+    end = clock.monotonic() + CLOSE_DELAY
+    numbers = {sa.unique_id for sa in closing}
+    names = {sa.name for sa in closing}
+    while True:
+        left = [sa for sa in await _sas(connection, names, "") if sa.unique_id in numbers]
+        if not left or clock.monotonic() >= end:
+            return left
+        await asyncio.sleep(LOOK_DELAY)
+
+
+async def _sas(connection: Connection, peers: Collection[str], path: str) -> list[Sa]:
     items = await connection.stream("list-sas", "list-sa")
-    return [sa["uniqueid"] for item in items for name, sa in item.items() if name in peers]
+    found = [sa for item in items for sa in swan.sas(item) if sa.name in peers]
+    return [sa for sa in found if not path or _at_home(sa, path)]
+
+
+def _at_home(sa: Sa, path: str) -> bool:
+    home = home_of(sa)
+    return home is not None and covers(path, home)

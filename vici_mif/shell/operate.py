@@ -12,26 +12,23 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from vici_mif.core.config import Config
+from vici_mif.core.model import OrderKind
 from vici_mif.core.status import PeerStatus, Status
 from vici_mif.edges import orders as kept_orders
-from vici_mif.edges.control import Answer, NoController, Question, ask
+from vici_mif.edges.control import NoController
 from vici_mif.edges.guard import GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.orders import OrdersError
 from vici_mif.edges.steering import Range
-from vici_mif.shell import clock, offline, places, render
+from vici_mif.shell import asking, clock, offline, places, render
+from vici_mif.shell.asking import LOOK_DELAY, Refused, complain
 from vici_mif.shell.exits import FAILED, NO_CONTROLLER, NOT_PERMITTED, OK, USAGE
 from vici_mif.shell.places import Places
 
-LOOK_DELAY = 0.1
 DOWN_DELAY = 15.0
 STATES = ("up", "degraded", "down")
 
 Act: TypeAlias = Callable[[Places, Config, Sequence[str]], int]
-
-
-class Refused(Exception):  # noqa: N818 - named for what happened
-    """The controller does not do it; the text says why."""
 
 
 # --- status --------------------------------------------------------------------
@@ -49,19 +46,11 @@ def status(args: argparse.Namespace) -> int:
     """Print what is known and end with the worst state of the peers."""
     where = places.to_ask(args)
     try:
-        found = _wait(where, args) if args.wait else _status(where, args.peer)
+        found = _wait(where, args) if args.wait else asking.status(where, args.peer)
     except Refused as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     print(found.to_json() if args.json else render.status(found, clock.utc()))
     return found.exit_code
-
-
-def _status(where: Places, peer: str | None) -> Status:
-    answer = _ask(where, {"ask": "status", "peer": peer or ""})
-    found = Status.model_validate(answer["status"])
-    if not peer:
-        return found
-    return found.model_copy(update={"peers": tuple(p for p in found.peers if p.name == peer)})
 
 
 def _wait(where: Places, args: argparse.Namespace) -> Status:
@@ -69,7 +58,7 @@ def _wait(where: Places, args: argparse.Namespace) -> Status:
     end = time.monotonic() + args.timeout
     while True:
         try:
-            found = _status(where, args.peer)
+            found = asking.status(where, args.peer)
             if found.peers and all(_is(peer, args.wait) for peer in found.peers):
                 return found
         except NoController:
@@ -98,10 +87,10 @@ def down(args: argparse.Namespace) -> int:
     """An order that is kept. Without a running controller the tunnels are closed from here."""
     where = places.to_ask(args)
     try:
-        _ask(where, {"ask": "down", "peer": args.peer or ""})
+        asking.ask(where, {"ask": "down", "peer": args.peer or ""})
         return _wait_down(where, args.peer)
     except Refused as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except NoController:
         return _without_controller(args, _down)
 
@@ -110,9 +99,9 @@ def up(args: argparse.Namespace) -> int:
     """Takes `down` back."""
     where = places.to_ask(args)
     try:
-        _ask(where, {"ask": "up", "peer": args.peer or ""})
+        asking.ask(where, {"ask": "up", "peer": args.peer or ""})
     except Refused as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except NoController:
         return _without_controller(args, _up)
     return OK
@@ -122,6 +111,7 @@ def orders_arguments(sub: argparse.ArgumentParser) -> None:
     places.arguments(sub)
     below = sub.add_subparsers(metavar="clear")
     clear = below.add_parser("clear", help="take an order back")
+    places.arguments(clear, below=True)
     clear.add_argument("id", type=int, help="its number")
     clear.set_defaults(run=_clear)
 
@@ -130,7 +120,7 @@ def orders(args: argparse.Namespace) -> int:
     """What was ordered by hand and holds."""
     where = places.to_ask(args)
     try:
-        given = Status.model_validate(_ask(where, {"ask": "orders"})["status"]).orders
+        given = Status.model_validate(asking.ask(where, {"ask": "orders"})["status"]).orders
     except NoController:
         given = tuple(offline.shown(o) for o in kept_orders.read(where.state_dir))
     print("\n".join(render.orders(given)) if given else "no orders")
@@ -140,20 +130,20 @@ def orders(args: argparse.Namespace) -> int:
 def _clear(args: argparse.Namespace) -> int:
     where = places.to_ask(args)
     try:
-        _ask(where, {"ask": "clear", "id": args.id})
+        asking.ask(where, {"ask": "clear", "id": args.id})
     except Refused as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except NoController:
         if not offline.clear(where.state_dir, args.id):
-            return _complain(f"there is no order {args.id}", USAGE)
+            return complain(f"there is no order {args.id}", USAGE)
     return OK
 
 
 def _wait_down(where: Places, peer: str | None) -> int:
     end = time.monotonic() + DOWN_DELAY
-    while any(found.tunnels for found in _status(where, peer).peers):
+    while any(found.tunnels for found in asking.status(where, peer).peers):
         if time.monotonic() >= end:
-            return _complain("ordered; tunnels are still being closed: see `status`", FAILED)
+            return complain("ordered; tunnels are still being closed: see `status`", FAILED)
         time.sleep(LOOK_DELAY)
     return OK
 
@@ -165,21 +155,19 @@ def _without_controller(args: argparse.Namespace, act: Act) -> int:
     config = places.config(args)
     where = places.places(args, config)
     if os.geteuid() != 0:
-        return _complain("no controller runs, and to do it without one needs root", NOT_PERMITTED)
+        return complain("no controller runs, and to do it without one needs root", NOT_PERMITTED)
     peers = [args.peer] if args.peer else list(config.connections)
     if args.peer and args.peer not in config.connections:
         known = ", ".join(config.connections)
-        return _complain(
-            f"there is no peer {args.peer} in the configuration; known: {known}", USAGE
-        )
+        return complain(f"there is no peer {args.peer} in the configuration; known: {known}", USAGE)
     try:
         return act(where, config, peers)
     except (OrdersError, KernelError, GuardError) as error:
-        return _complain(str(error), FAILED)
+        return complain(str(error), FAILED)
 
 
 def _down(where: Places, config: Config, peers: Sequence[str]) -> int:
-    offline.keep_down(where.state_dir, peers, clock.stamp())
+    offline.keep(where.state_dir, OrderKind.DOWN, peers, "", clock.stamp())
     own = Range(config.daemon.tables, config.daemon.rules)
     closed = asyncio.run(offline.close(where.vici, peers, own))
     print(f"no controller runs; closed {closed} IKE SAs and removed our routes and rules")
@@ -187,18 +175,6 @@ def _down(where: Places, config: Config, peers: Sequence[str]) -> int:
 
 
 def _up(where: Places, _: Config, peers: Sequence[str]) -> int:
-    offline.take_back(where.state_dir, peers)
+    offline.take_back(where.state_dir, OrderKind.DOWN, peers)
     print("no controller runs: `vici-mif run` brings the tunnels up", file=sys.stderr)
     return NO_CONTROLLER
-
-
-def _ask(where: Places, question: Question) -> Answer:
-    answer = ask(where.run_dir, question)
-    if not answer.get("ok"):
-        raise Refused(str(answer.get("error", "the controller refused")))
-    return answer
-
-
-def _complain(text: str, code: int) -> int:
-    print(f"vici-mif: {text}", file=sys.stderr)
-    return code

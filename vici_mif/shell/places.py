@@ -22,14 +22,17 @@ class Places:
     state_dir: Path
 
 
-def arguments(sub: argparse.ArgumentParser) -> None:
-    """The options that every command has."""
-    sub.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help=f"configuration (default {CONFIG_PATH})"
-    )
-    sub.add_argument("--vici", metavar="PATH", help="charon's VICI socket, instead of daemon.vici")
-    sub.add_argument("--run-dir", type=Path, metavar="DIR", help="instead of daemon.run_dir")
-    sub.add_argument("--state-dir", type=Path, metavar="DIR", help="instead of daemon.state_dir")
+def arguments(sub: argparse.ArgumentParser, *, below: bool = False) -> None:
+    """The options that every command has. `below` another that has them: either place is good."""
+    unset = argparse.SUPPRESS if below else None
+
+    def add(*names: str, metavar: str, about: str, kind: type = Path) -> None:
+        sub.add_argument(*names, type=kind, metavar=metavar, help=about, default=unset)
+
+    add("-c", "--config", metavar="FILE", about=f"configuration (default {CONFIG_PATH})")
+    add("--vici", metavar="PATH", about="charon's VICI socket, instead of daemon.vici", kind=str)
+    add("--run-dir", metavar="DIR", about="instead of daemon.run_dir")
+    add("--state-dir", metavar="DIR", about="instead of daemon.state_dir")
 
 
 def config(args: argparse.Namespace) -> Config:

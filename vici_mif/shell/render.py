@@ -25,8 +25,8 @@ def status(status: Status, now: datetime) -> str:
 
 def orders(given: Sequence[OrderStatus]) -> list[str]:
     """What operators asked for by hand."""
-    rows = [("ORDER", "WHAT", "PEER", "GIVEN", "BY")]
-    rows += [(str(o.id), o.kind, o.peer or "all", o.given, o.by) for o in given]
+    rows = [("ORDER", "WHAT", "PEER", "PATH", "GIVEN", "BY")]
+    rows += [(str(o.id), o.kind, o.peer or "all", o.path or NOTHING, o.given, o.by) for o in given]
     return table(rows)
 
 
@@ -57,7 +57,7 @@ def _seated(tunnels: Iterable[TunnelStatus]) -> dict[str, list[TunnelStatus]]:
 
 def _path(path: PathStatus, tunnels: list[TunnelStatus], now: datetime) -> list[Sequence[str]]:
     """One row for the path with its first tunnel, one more for each that is parked here."""
-    place = (path.name, path.local or NOTHING, path.remote or NOTHING, path.state)
+    place = (path.name, path.local or NOTHING, path.remote or NOTHING, _state(path))
     since = age(path.since, now)
     if not tunnels:
         return [(*place, *_tunnel(None), since, path.why or NOTHING)]
@@ -65,6 +65,12 @@ def _path(path: PathStatus, tunnels: list[TunnelStatus], now: datetime) -> list[
     rows: list[Sequence[str]] = [(*place, *_tunnel(first), since, path.why or first.why or NOTHING)]
     rows += [("", "", "", "", *_tunnel(more), age(more.since, now), more.why) for more in others]
     return rows
+
+
+def _state(path: PathStatus) -> str:
+    """With what was ordered by hand, where the state does not say it itself."""
+    said = {"drain": "to be drained", "prefer": "preferred"}.get(path.order, "")
+    return f"{path.state}, {said}" if said and path.state != "drained" else path.state
 
 
 def _homeless(tunnel: TunnelStatus, now: datetime) -> Sequence[str]:

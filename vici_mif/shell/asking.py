@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How commands put a question to a running controller, and how they complain."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from vici_mif.core.status import Status
+from vici_mif.edges import control
+from vici_mif.edges.control import Answer, Question
+from vici_mif.shell.places import Places
+
+LOOK_DELAY = 0.1
+
+
+class Refused(Exception):  # noqa: N818 - named for what happened
+    """The controller does not do it; the text says why."""
+
+
+def ask(where: Places, question: Question) -> Answer:
+    """The answer. Raises Refused, NoController and the other errors of the socket."""
+    answer = control.ask(where.run_dir, question)
+    if not answer.get("ok"):
+        raise Refused(str(answer.get("error", "the controller refused")))
+    return answer
+
+
+def status(where: Places, peer: str | None = None) -> Status:
+    """How it stands, of one peer or of all."""
+    found = Status.model_validate(ask(where, {"ask": "status", "peer": peer or ""})["status"])
+    if not peer:
+        return found
+    return found.model_copy(update={"peers": tuple(p for p in found.peers if p.name == peer)})
+
+
+def wait(delay: float) -> None:
+    """Seconds between two looks of a command that waits."""
+    time.sleep(delay)
+
+
+def complain(text: str, code: int) -> int:
+    """Say it on stderr; the exit status comes back."""
+    print(f"vici-mif: {text}", file=sys.stderr)
+    return code
