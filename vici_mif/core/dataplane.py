@@ -38,7 +38,7 @@ from vici_mif.core.model import (
     XfrmInterface,
 )
 from vici_mif.core.mtu import floored, segment
-from vici_mif.core.ranking import Path
+from vici_mif.core.ranking import MOST_LINKS, Path
 from vici_mif.core.selectors import protected
 
 INNER, LINK, SPECIFIC, LIVES, UNBOUND = 0, 2, 6, 8, 9
@@ -58,7 +58,7 @@ LIBIPSEC_DEVICE = "ipsec0"
 TUN_MTU = 1400
 """Bytes; kernel-libipsec gives its device this one, whatever the paths would bear."""
 
-LINK_TABLES = 40
+LINK_TABLES = MOST_LINKS
 """Tables kept for links; behind them come T_default and the inner tables."""
 
 
@@ -71,8 +71,16 @@ class Numbers:
     _links: dict[str, int] = field(default_factory=dict)
 
     def link_table(self, link: str) -> int:
-        """The same link keeps its table for the whole run."""
-        index = self._links.setdefault(link, len(self._links) % LINK_TABLES)
+        """The same link keeps its table; one not asked for the longest time gives its own up.
+
+        At every step all links that are there are asked for, so that no two of them share one.
+        """
+        index = self._links.pop(link, None)
+        if index is None and len(self._links) < LINK_TABLES:
+            index = len(self._links)
+        elif index is None:
+            index = self._links.pop(next(iter(self._links)))
+        self._links[link] = index
         return self.tables[0] + index
 
     @property
@@ -93,15 +101,20 @@ def host(address: IPAddress) -> IPNetwork:
 
 def links(numbers: Numbers, paths: Iterable[Path]) -> Steering:
     """What is sent from a link's address leaves by that link."""
-    rules: list[Rule] = []
-    tables: dict[str, LinkTable] = {}
+    addresses: dict[str, set[IPAddress]] = {}
     for path in paths:
-        link = path.name.link
-        table = numbers.link_table(link)
-        tables[link] = LinkTable(link, table)
-        for address in sorted(path.locals):
-            rules.extend(_by_own_link(numbers, address, table))
-    return Steering(rules=tuple(dict.fromkeys(rules)), link_tables=tuple(tables.values()))
+        addresses.setdefault(path.name.link, set()).update(path.locals)
+    tables = {link: numbers.link_table(link) for link in addresses}
+    rules = [
+        rule
+        for link, own in addresses.items()
+        for address in sorted(own, key=lambda a: (a.version, a))
+        for rule in _by_own_link(numbers, address, tables[link])
+    ]
+    return Steering(
+        rules=tuple(dict.fromkeys(rules)),
+        link_tables=tuple(LinkTable(link, table) for link, table in tables.items()),
+    )
 
 
 def _by_own_link(numbers: Numbers, address: IPAddress, table: int) -> tuple[Rule, ...]:

@@ -19,6 +19,9 @@ from vici_mif.core.remotes import Remote
 
 EACH_WITH_EACH = Pairs()
 
+MOST_LINKS = 40
+"""Links at a time: each has a routing table of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -61,10 +64,11 @@ def candidates(
     pairs: Pairs = EACH_WITH_EACH,
 ) -> tuple[Path, ...]:
     """All paths, best first; a link named exactly has its paths also while it is away."""
+    ours = _links(wanted, links)
     found = [
         _path(name, link, remote, pairing.denied(pairs, name, remote))
         for remote in peers
-        for entry, name, link in _links(wanted, links)
+        for entry, name, link in ours
         if pairing.belong(pairs, entry, remote)
     ]
     reaching = {path.name.link for path in found if path.locals}
@@ -75,7 +79,7 @@ def candidates(
 def _links(
     wanted: Sequence[LinkMatch], links: Sequence[Link]
 ) -> list[tuple[int, str, Link | None]]:
-    """Entry of the configuration, name, and the link where it is there."""
+    """Entry of the configuration, name, and the link where it is there; the best MOST_LINKS."""
     found: dict[str, tuple[int, Link | None]] = {}
     for entry, match in enumerate(wanted):
         fitting = sorted((link for link in links if match.fits(link.name)), key=lambda x: x.name)
@@ -83,7 +87,8 @@ def _links(
             found.setdefault(link.name, (entry, link))
         if match.exact:
             found.setdefault(match.match, (entry, None))
-    return [(entry, name, link) for name, (entry, link) in found.items()]
+    all_of_them = [(entry, name, link) for name, (entry, link) in found.items()]
+    return all_of_them[:MOST_LINKS]
 
 
 def _path(name: str, link: Link | None, remote: Remote, denied: bool) -> Path:
