@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from vici_mif.core.family import Homes, choose, home_of, slots_of, used_slots
+from vici_mif.core.family import choose, home_of, slots_of, used_slots
+from vici_mif.core.homes import Homes
 from vici_mif.core.model import Child, PathName, Sa
 from vici_mif.core.paths import Paths
 from vici_mif.core.ranking import Path
@@ -42,7 +43,7 @@ def sa(number: int, at: PathName = A, *children: Child, **more: object) -> Sa:
 
 
 def homes(*members: Sa, carrier: int | None = None) -> list[PathName | None]:
-    return [tunnel.home for tunnel in Homes().see(members, paths(), carrier, 8)]
+    return [tunnel.home for tunnel in Homes().see(members, paths(), carrier, 8, 0.0)]
 
 
 def test_home_is_read_from_the_childs_name() -> None:
@@ -79,9 +80,9 @@ def test_mode_one_carrier_is_at_home_on_the_best_path() -> None:
 def test_homes_are_remembered_and_follow_rekeying() -> None:
     """The second look gives the same, also under a new number."""
     memory = Homes()
-    memory.see([sa(1, B), sa(2, B)], paths(), None, 8)
+    memory.see([sa(1, B), sa(2, B)], paths(), None, 8, 0.0)
     memory.rename(2, 9)
-    found = memory.see([sa(1, B), sa(9, C)], paths(), None, 8)
+    found = memory.see([sa(1, B), sa(9, C)], paths(), None, 8, 0.0)
 
     assert [(t.ike_id, t.home) for t in found] == [(1, B), (9, A)]
 

@@ -161,3 +161,100 @@ def test_in_mode_one_a_spare_has_no_child() -> None:
     assert moves[0].pair == Pair(link(5).addresses[0].ip, world.sas[moves[0].ike_id].remote)
     assert world.seats() == {E0: E0, W0: W0}
     assert next(p.state for p in world.hq.paths if p.name == W0) == "ready"
+
+
+# --- a home that is gone for good ---------------------------------------------------
+
+MODEMS = "version: 1\nconnections:\n  hq: {links: [eth0, 'wwan*'], tunnels: 2, spares: %d}\n"
+
+
+def unplug(world: World, name: str) -> None:
+    del world.links[name]
+    world.see_links()
+
+
+def modem(spares: int) -> World:
+    """Both seats taken; then the modem has been away for long."""
+    world = World(text=MODEMS % spares, links={"eth0": link(0)}).start().run(3)
+    plug(world, "wwan0", 5)
+    world.run(10)
+    assert world.seats() == {E0: E0, W0: W0}
+    unplug(world, "wwan0")
+    world.run(700)
+    assert world.seats() == {E0: E0, W0: E0}
+    return world
+
+
+@pytest.mark.parametrize("spares", [0, 1])
+def test_a_new_link_of_the_pattern_gets_the_seat(spares: int) -> None:
+    """No tunnel more, no inner address less, nothing closed."""
+    world = modem(spares)
+    inner = {t.inner for t in world.hq.tunnels}
+    plug(world, "wwan1", 6)
+    world.run(10)
+
+    assert world.seats() == {E0: E0, W1: W1}
+    assert {t.inner for t in world.hq.tunnels} == inner
+    assert len(world.sas) == 2 + spares
+    assert world.actions(a.Terminate) == []
+
+
+def test_a_spare_takes_it_at_once_and_the_orphan_is_the_spare() -> None:
+    """What may be in use is not moved for a link that was never tested."""
+    world = modem(1)
+    orphan = next(t.ike_id for t in world.hq.tunnels if t.home == W0)
+    plug(world, "wwan1", 6)
+    world.run(RTT + 0.01)
+
+    assert world.seats() == {E0: E0, W1: W1}
+    assert [t.ike_id for t in world.spares()] == [orphan]
+
+
+def test_without_a_spare_the_orphan_goes_after_a_test() -> None:
+    """Its inner address works where it is parked."""
+    world = modem(0)
+    world.dead = {"wwan1"}
+    plug(world, "wwan1", 6)
+    world.run(60)
+
+    assert world.seats() == {E0: E0, W1: E0}
+    assert len(world.working()) == 2
+
+
+def test_a_short_absence_gives_nothing_up() -> None:
+    """The modem is back under its own name in a moment."""
+    world = World(text=MODEMS % 0, links={"eth0": link(0)}).start().run(3)
+    plug(world, "wwan0", 5)
+    world.run(10)
+    unplug(world, "wwan0")
+    world.run(60)
+    plug(world, "wwan1", 6)
+    world.run(30)
+
+    assert world.seats() == {E0: E0, W0: E0}
+
+
+def test_a_link_named_exactly_keeps_its_seat() -> None:
+    """However long it is away."""
+    world = World(text=SPARE.replace("eth2]", "'eth*'], tunnels: 3")).start().run(3)
+    world.link_down("eth1")
+    world.run(700)
+    world.links["eth7"] = link(7)
+    world.see_links()
+    world.run(10)
+
+    assert world.seats() == {E0: E0, E1: E0, E2: E2}
+
+
+def test_after_a_restart_the_new_home_holds() -> None:
+    """The child's name still tells the old one."""
+    world = modem(0)
+    plug(world, "wwan1", 6)
+    world.run(10)
+    before = len(world.log)
+    world.restart_controller()
+    world.run(10)
+
+    assert world.seats() == {E0: E0, W1: W1}
+    pairs = {x.pair for _, x in world.log[before:] if isinstance(x, a.Migrate)}
+    assert pairs <= {sa.pair for sa in world.sas.values()}

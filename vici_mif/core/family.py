@@ -9,11 +9,10 @@ that: a childless clone simply takes a free home.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from vici_mif.core.model import Child, IPAddress, PathName, Sa
-from vici_mif.core.paths import Paths
 from vici_mif.core.selectors import network
 
 Slot = tuple[IPAddress, ...]
@@ -88,65 +87,3 @@ def choose(sas: Iterable[Sa]) -> tuple[Sa, ...]:
 def _weight(members: list[Sa]) -> tuple[int, bool, int]:
     carrying = sum(any(c.works for c in sa.children) for sa in members)
     return carrying, members[0].clone_supported, max(sa.unique_id for sa in members)
-
-
-class Homes:
-    """Remembers the homes of members whose children do not tell yet."""
-
-    def __init__(self) -> None:
-        self._homes: dict[int, PathName] = {}
-        self._fresh: set[int] = set()
-
-    def rename(self, old_id: int, new_id: int) -> None:
-        """Rekeyed: the SA lives on under another number."""
-        if old_id in self._homes:
-            self._homes[new_id] = self._homes.pop(old_id)
-        if old_id in self._fresh:
-            self._fresh = self._fresh - {old_id} | {new_id}
-
-    def see(
-        self, members: Sequence[Sa], paths: Paths, carrier: int | None, limit: int
-    ) -> tuple[Tunnel, ...]:
-        """The members as tunnels. `carrier`: mode `one`, this one's home is the best path.
-
-        At most `limit` are given a home, the others are spares.
-        """
-        self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa, paths))}
-        if carrier is not None and paths.first is not None:
-            self._give(carrier, paths.first.name)
-        for sa in sorted(members, key=lambda sa: (sa.cloned, not sa.children, sa.unique_id)):
-            if len(self._homes) < limit:
-                self._settle(sa, paths)
-        slots = slots_of(members[0].local_vips) if members else ()
-        tunnels = tuple(
-            Tunnel(sa, self._homes.get(sa.unique_id), paths.of(sa.pair), used_slots(sa, slots))
-            for sa in members
-        )
-        self._fresh &= {t.ike_id for t in tunnels if t.current != t.home}
-        return tuple(replace(t, fresh=t.ike_id in self._fresh) for t in tunnels)
-
-    def _known(self, sa: Sa, paths: Paths) -> PathName | None:
-        known = (home_of(sa), self._homes.get(sa.unique_id))
-        return next((home for home in known if home and paths.possible(home)), None)
-
-    def _give(self, ike_id: int, home: PathName) -> None:
-        """Whoever had this home gets another one."""
-        self._homes = {i: h for i, h in self._homes.items() if h != home}
-        self._homes[ike_id] = home
-
-    def _settle(self, sa: Sa, paths: Paths) -> None:
-        """Where it stands if that is free, else the best free path that has a link.
-
-        A clone without children stands where it was made, not where it belongs.
-        """
-        if sa.unique_id in self._homes:
-            return
-        taken = set(self._homes.values())
-        free = [p.name for p in paths.best() if p.name not in taken]
-        here = paths.of(sa.pair)
-        if here in free and (sa.children or not sa.cloned):
-            self._homes[sa.unique_id] = here
-            return
-        if free:
-            self._homes[sa.unique_id] = free[0]
-            self._fresh |= {sa.unique_id} if sa.children else set()

@@ -21,9 +21,10 @@ from vici_mif.core.children import Children, carrier
 from vici_mif.core.closing import Closing
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Numbers
-from vici_mif.core.family import Homes, Tunnel, choose, template_of
+from vici_mif.core.family import Tunnel, choose, template_of
 from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
+from vici_mif.core.homes import Homes
 from vici_mif.core.learned import Learned
 from vici_mif.core.loading import Loading
 from vici_mif.core.mode import Shape, shape, tunnels
@@ -73,7 +74,7 @@ class Peer:
         self._surplus = Surplus(self.closing)
         self._by_hand = ByHand(name, self.closing)
         self._scouting = Scouting(name)
-        self._homes = Homes()
+        self._homes = Homes(config.links)
         self._learned = Learned(config.remotes.learn)
         self._links: tuple[Link, ...] = ()
         self._ground = Ground(numbers)
@@ -109,7 +110,7 @@ class Peer:
         members = choose(sa for sa in turn.world.named(self.name) if sa not in doomed)
         self.shape = shape(self.config, connection, members, self.paths.count, turn.world.patched)
         one = None if self.shape.per_path else self._carrier(members)
-        self.tunnels = self._homes.see(members, self.paths, one, self.shape.limit)
+        self.tunnels = self._homes.see(members, self.paths, one, self.shape.limit, turn.now)
         self._ground.remember(members, self.templates())
 
     @staticmethod

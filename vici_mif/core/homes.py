@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tunnel is at home where: read from the children's names, else given and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vici_mif.core.config import LinkMatch
+from vici_mif.core.family import Tunnel, slots_of, used_slots
+from vici_mif.core.model import PathName, Sa
+from vici_mif.core.orphans import Orphans
+from vici_mif.core.paths import Paths
+
+
+class Homes:
+    """Remembers the homes of members whose children do not tell them."""
+
+    def __init__(self, links: Sequence[LinkMatch] = ()) -> None:
+        self._homes: dict[int, PathName] = {}
+        self._fresh: set[int] = set()
+        self._orphans = Orphans(links)
+
+    def rename(self, old_id: int, new_id: int) -> None:
+        """Rekeyed: the SA lives on under another number."""
+        if old_id in self._homes:
+            self._homes[new_id] = self._homes.pop(old_id)
+        if old_id in self._fresh:
+            self._fresh = self._fresh - {old_id} | {new_id}
+        self._orphans.rename(old_id, new_id)
+
+    def see(
+        self, members: Sequence[Sa], paths: Paths, carrier: int | None, limit: int, now: float
+    ) -> tuple[Tunnel, ...]:
+        """The members as tunnels. `carrier`: mode `one`, this one's home is the best path.
+
+        At most `limit` are given a home, the others are spares.
+        """
+        self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa, paths))}
+        if carrier is not None and paths.first is not None:
+            self._give(carrier, paths.first.name)
+        self._homes = self._orphans.see(self._homes, members, paths, limit, now)
+        for sa in sorted(members, key=self._turn):
+            if len(self._homes) < limit:
+                self._settle(sa, paths)
+        slots = slots_of(members[0].local_vips) if members else ()
+        tunnels = tuple(
+            Tunnel(sa, self._homes.get(sa.unique_id), paths.of(sa.pair), used_slots(sa, slots))
+            for sa in members
+        )
+        self._fresh &= {t.ike_id for t in tunnels if t.current != t.home}
+        return tuple(replace(t, fresh=t.ike_id in self._fresh) for t in tunnels)
+
+    def _turn(self, sa: Sa) -> tuple[bool, bool, bool, int]:
+        """Who is given a home first: the first IKE_SA, then what is ready and idle."""
+        return sa.cloned, self._orphans.has(sa.unique_id), not sa.children, sa.unique_id
+
+    def _known(self, sa: Sa, paths: Paths) -> PathName | None:
+        known = (self._orphans.home(sa), self._homes.get(sa.unique_id))
+        return next((home for home in known if home and paths.possible(home)), None)
+
+    def _give(self, ike_id: int, home: PathName) -> None:
+        """Whoever had this home gets another one."""
+        self._homes = {i: h for i, h in self._homes.items() if h != home}
+        self._homes[ike_id] = home
+
+    def _settle(self, sa: Sa, paths: Paths) -> None:
+        """Where it stands if that is free, else the best free path that has a link.
+
+        A clone without children stands where it was made, not where it belongs.
+        """
+        if sa.unique_id in self._homes:
+            return
+        taken = set(self._homes.values())
+        free = [p.name for p in paths.best() if p.name not in taken]
+        here = paths.of(sa.pair)
+        if here in free and (sa.children or not sa.cloned):
+            self._homes[sa.unique_id] = here
+            return
+        if free:
+            self._homes[sa.unique_id] = free[0]
+            idle = sa.children and not self._orphans.has(sa.unique_id)
+            self._fresh |= {sa.unique_id} if idle else set()
