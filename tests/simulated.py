@@ -17,6 +17,7 @@ from itertools import count
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.config import Source, parse
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import (
     Child,
     ChildTemplate,
@@ -106,6 +107,7 @@ class World:
         self.log: list[tuple[float, a.Action]] = []
         self.loaded: list[a.LoadSecret | a.LoadConnection] = []
         self.stored: tuple[Order, ...] = ()
+        self.footprints: tuple[Footprint, ...] = ()
         self.watchers: list[Callable[[a.Action], None]] = []
         self.beside: tuple[tuple[Connection, ...], tuple[Sa, ...]] = ((), ())
         """What others have in the same charon."""
@@ -121,6 +123,7 @@ class World:
 
     def start(self) -> World:
         self.feed(e.OrdersRead(self.stored))
+        self.feed(e.FootprintsRead(self.footprints))
         self.see_links()
         self.connect()
         return self
@@ -327,6 +330,10 @@ class World:
     def _do_LoadConnection(self, action: a.LoadConnection) -> None:  # noqa: N802
         self.loaded.append(action)
         self.connection = replace(ROAD_WARRIOR, name=action.name)
+        self._done(action.tag)
+
+    def _do_KeepFootprints(self, action: a.KeepFootprints) -> None:  # noqa: N802
+        self.footprints = action.footprints
         self._done(action.tag)
 
     def _do_ReadAll(self, action: a.ReadAll) -> None:  # noqa: N802

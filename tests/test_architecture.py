@@ -33,6 +33,7 @@ FOREIGN = {"pyroute2": {"netlink", "links", "steering"}, "vici": {"vici"}}
 """Which edges may know a foreign library."""
 HELPERS = {
     "charon": {"vici", "requests"},
+    "footprints": {"files"},
     "links": {"netlink"},
     "orders": {"files"},
     "routes": {"netlink"},

@@ -192,3 +192,13 @@ def test_what_is_ordered_of_a_path_stands_beside_its_state() -> None:
     assert "active, to be drained" in text
     assert "drained  " in text
     assert "ready, preferred" in text
+
+
+def test_what_others_took_away_is_told() -> None:
+    """Only where it happened."""
+    quiet = report(paths=())
+    assert "taken away" not in render.status(quiet, NOW)
+
+    assert "put back: 3 times rules or routes, 1 times the nftables table" in render.status(
+        quiet.restored(routing=3, guard=1), NOW
+    )

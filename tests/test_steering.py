@@ -265,3 +265,23 @@ async def test_a_links_own_mtu_is_copied_along() -> None:
 
     assert "mtu 1400" in ip("route show table 7791")
     assert "mtu" not in ip("route show table 7792")
+
+
+async def test_what_goes_with_its_link_was_not_taken_by_others() -> None:
+    """A link that goes down takes its routes along: the copy follows, nothing is counted."""
+    steerer = Steerer(Range())
+    await steerer.apply(two_links())
+    watcher = asyncio.create_task(steerer.watch())
+    try:
+        ip("link set eth1 down")
+        await until(lambda: "default" not in ip("route show table 7792"))
+        ip("link set eth1 up")
+        ip("route add default via 198.51.1.1 dev eth1 metric 101")
+        await until(lambda: "default" in ip("route show table 7792"))
+        assert steerer.restored == 0
+        ip("route flush table 7791")
+        await until(lambda: "default" in ip("route show table 7791"))
+    finally:
+        watcher.cancel()
+
+    assert steerer.restored >= 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import (
     GuardWish,
     IPAddress,
@@ -187,6 +188,14 @@ class StoreOrders:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepFootprints:
+    """Replace what the next boot begins with; none: nothing is to be laid then."""
+
+    tag: str
+    footprints: tuple[Footprint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Tell the operator (the log). Needs no ActionDone."""
 
@@ -213,4 +222,4 @@ CharonAction = (
 )
 """Goes to the charon edge."""
 
-Action = CharonAction | Steer | Guard | Resolve | StoreOrders | Say
+Action = CharonAction | Steer | Guard | Resolve | StoreOrders | KeepFootprints | Say

@@ -72,7 +72,7 @@ class Closing:
         if turn.now < due_at:
             turn.wake(due_at)
             return True
-        if turn.world.connections_at < due_at:
+        if turn.world.sas_at < due_at:
             turn.ask(("read", self.peer), ReadAll)
             return True
         self._suspect_at = None

@@ -205,7 +205,9 @@ class DaemonConfig(Frozen):
         default=(150, 169), description="Rule preferences that are ours, below 220."
     )
     run_dir: str = Field(default="/run/vici-mif", description="Where the control sockets stand.")
-    state_dir: str = Field(default="/var/lib/vici-mif", description="Where orders.json stands.")
+    state_dir: str = Field(
+        default="/var/lib/vici-mif", description="Where orders.json and footprints.json stand."
+    )
 
     @field_validator("tables")
     @classmethod

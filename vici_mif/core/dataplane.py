@@ -264,15 +264,20 @@ def guard(
     A template with an interface id is the operator's own routing; `dynamic` has no address to
     guard. Both protect nothing here.
     """
-    selectors: list[Selector] = []
-    for template in connection.children:
-        if template.name in children and template.if_id_out == "0" and template.mode != "PASS":
-            selectors.extend(protected(template))
-    wish = _guard(selectors, paths, all_links, kernel_esp)
+    wish = _guard(guarded(connection, children), paths, all_links, kernel_esp)
     if wish is None or mtu is None:
         return wish
     clamps = [Clamp(s, segment(mtu, s.local.version)) for s in wish.selectors]
     return replace(wish, clamps=tuple(clamps))
+
+
+def guarded(connection: Connection, children: Sequence[str]) -> list[Selector]:
+    """What these children protect of what is not the operator's own routing."""
+    selectors: list[Selector] = []
+    for template in connection.children:
+        if template.name in children and template.if_id_out == "0" and template.mode != "PASS":
+            selectors.extend(protected(template))
+    return selectors
 
 
 def _guard(
@@ -301,6 +306,20 @@ def guard_bare(wish: Inner, paths: Sequence[Path], all_links: Sequence[Link]) ->
         if remote.version == address.version
     ]
     return _guard(selectors, paths, all_links, wish.kernel_esp)
+
+
+def join_guards(parts: Iterable[GuardWish | None]) -> GuardWish | None:
+    """One table for all: who is exempt for one peer is so for each."""
+    wishes = [part for part in parts if part is not None]
+    if not wishes:
+        return None
+    return GuardWish(
+        tuple(dict.fromkeys(x for wish in wishes for x in wish.selectors)),
+        tuple(dict.fromkeys(x for wish in wishes for x in wish.uplinks)),
+        tuple(dict.fromkeys(x for wish in wishes for x in wish.exempt)),
+        any(wish.kernel_esp for wish in wishes),
+        tuple(dict.fromkeys(x for wish in wishes for x in wish.clamps)),
+    )
 
 
 def join(parts: Iterable[Steering]) -> Steering:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
 
 # --- charon ----------------------------------------------------------------
@@ -41,7 +42,7 @@ class CharonGone:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsSeen:
-    """All connections charon has loaded."""
+    """All connections charon has loaded: on connect, after ReadAll, and when they changed."""
 
     connections: tuple[Connection, ...]
 
@@ -151,6 +152,13 @@ class OrdersRead:
 
 
 @dataclass(frozen=True, slots=True)
+class FootprintsRead:
+    """What was laid before this start, as far as it is known; once, before everything else."""
+
+    footprints: tuple[Footprint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OrderGiven:
     """An operator asked for something (`vici-mif down hq`). `up` clears a down: OrderCleared."""
 
@@ -210,6 +218,7 @@ Event = (
     | ActionDone
     | ActionFailed
     | OrdersRead
+    | FootprintsRead
     | OrderGiven
     | OrderCleared
     | Woke

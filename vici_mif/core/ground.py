@@ -8,11 +8,13 @@ had these addresses must not leave in clear.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vici_mif.core import dataplane, mtu
+from vici_mif.core import dataplane, footprint, mtu
+from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Inner, Numbers
 from vici_mif.core.family import Slot, Tunnel, slots_of
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.mode import Shape
 from vici_mif.core.model import (
     ChildTemplate,
@@ -47,8 +49,11 @@ class Scene:
 class Ground:
     """The kernel's part of one peer."""
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, peer: str, config: ConnectionConfig, numbers: Numbers) -> None:
+        self._peer = peer
+        self._config = config
         self._numbers = numbers
+        self._last = self._at_boot(footprint.declared(peer, config))
         self.slots: tuple[Slot, ...] = ()
         """Inner addresses, the last that were given."""
         self.remotes: tuple[IPNetwork, ...] = ()
@@ -64,6 +69,14 @@ class Ground:
         self.mtu = found if scene.kernel_esp else min(found, dataplane.TUN_MTU)
         return self.mtu
 
+    def _at_boot(self, known: Footprint | None) -> Footprint | None:
+        return None if known is None else footprint.at_boot(known, self._config)
+
+    def recall(self, known: Footprint) -> None:
+        """What the controller before this one had laid; charon may contradict."""
+        self._last = self._at_boot(known)
+        self.slots = known.slots
+
     def remember(self, members: Sequence[Sa], templates: Sequence[ChildTemplate]) -> None:
         """What was negotiated; before that what the templates say."""
         if members and members[0].local_vips:
@@ -73,6 +86,32 @@ class Ground:
             self.remotes = networks(tuple(live))
         elif not self.remotes:
             self.remotes = networks(tuple(ts for t in templates for ts in t.remote_ts))
+
+    def footprint(self, scene: Scene | None, steered: bool) -> Footprint | None:
+        """What should hold before charon is there the next time; the last word without a scene.
+
+        `steered`: rules of ours lead inner sources.
+        """
+        if scene is not None:
+            inner = self._inner(scene) if scene.shape.per_path and steered else None
+            guard = self.guard(scene)
+            self._last = Footprint(
+                self._peer,
+                inner is not None,
+                scene.kernel_esp,
+                inner.slots if inner else (),
+                inner.remotes if inner else (),
+                inner.bare if inner else frozenset(),
+                guard and replace(guard, clamps=()),
+            )
+        return self._last if self._last and not self._last.is_empty else None
+
+    def steering_before(self) -> Steering:
+        """As long as charon does not have the connection."""
+        return footprint.steering(self._numbers, self._last) if self._last else Steering()
+
+    def guard_before(self) -> GuardWish | None:
+        return self._last.guard if self._last else None
 
     def steering(self, scene: Scene) -> Steering:
         links = dataplane.links(self._numbers, scene.paths.usable())

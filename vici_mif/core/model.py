@@ -336,6 +336,7 @@ class GuardWish:
 
     selectors: tuple[Selector, ...] = ()
     uplinks: tuple[str, ...] = ()
+    """Names; one that ends in `*` stands for all that begin so."""
     exempt: tuple[IPNetwork, ...] = ()
     """Link subnets and the peers' outer addresses."""
     kernel_esp: bool = True

@@ -22,6 +22,7 @@ from vici_mif.core.closing import Closing
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Numbers
 from vici_mif.core.family import Tunnel, choose, template_of
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
 from vici_mif.core.homes import Homes
@@ -77,19 +78,20 @@ class Peer:
         self._homes = Homes(config.links)
         self._learned = Learned(config.remotes.learn)
         self._links: tuple[Link, ...] = ()
-        self._ground = Ground(numbers)
+        self._ground = Ground(name, config, numbers)
         self._loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
         self.tunnels: tuple[Tunnel, ...] = ()
         self.shape = Shape("one", False, 1)
         self.stopping = False
+        self.unloaded = False
 
     # --- looking -----------------------------------------------------------
 
     def observe(self, turn: Turn) -> None:
         """Paths, members and mode from the world as it is."""
         world = turn.world
-        self.connection = (world.connections or {}).get(self.name)
+        self.connection = self._loaded(world)
         if self.connection is not None and world.links is not None:
             peers = self._remotes(turn)
             inner = {*world.inner, *(a for slot in self._ground.slots for a in slot)}
@@ -103,6 +105,13 @@ class Peer:
         self._members(turn)
         self.paths.drain(self.moves.occupied(turn, self.tunnels, self.paths), turn.now)
         self.moves.seat(turn, self.tunnels, self.paths)
+
+    def _loaded(self, world: World) -> Connection | None:
+        """As charon has it. One that was unloaded is driven on as long as its IKE_SAs live."""
+        loaded = (world.connections or {}).get(self.name)
+        alive = any(not sa.closing for sa in world.named(self.name))
+        self.unloaded = loaded is None and self.connection is not None and alive
+        return self.connection if self.unloaded else loaded
 
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
@@ -154,13 +163,26 @@ class Peer:
     def steering(self, turn: Turn) -> Steering:
         """Rules and routes this peer wishes; nothing once it is down and its SAs are gone."""
         scene = self._scene(turn)
-        steered = turn.world.last is not None and turn.world.last.patched
-        return self._ground.steering(scene) if scene and steered else Steering()
+        if scene is None:
+            return Steering() if self._is_cleared(turn) else self._ground.steering_before()
+        return self._ground.steering(scene) if turn.world.steered else Steering()
 
     def guard(self, turn: Turn) -> GuardWish | None:
         """What nft refuses for this peer."""
         scene = self._scene(turn)
-        return self._ground.guard(scene) if scene else None
+        if scene is None:
+            return None if self._is_cleared(turn) else self._ground.guard_before()
+        return self._ground.guard(scene)
+
+    def recall(self, footprint: Footprint) -> None:
+        """What was laid for this peer before this start."""
+        self._ground.recall(footprint)
+
+    def footprint(self, turn: Turn) -> Footprint | None:
+        """What the next boot begins with; nothing once an operator took the peer down."""
+        if turn.world.orders.down(self.name) is not None:
+            return None
+        return self._ground.footprint(self._scene(turn), turn.world.steered)
 
     def _scene(self, turn: Turn) -> Scene | None:
         if self.connection is None or self._is_cleared(turn):

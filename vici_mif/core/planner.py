@@ -12,9 +12,10 @@ from typing import assert_never
 
 from vici_mif.core import dataplane, ordered, report
 from vici_mif.core import events as e
-from vici_mif.core.actions import Action, Guard, ReadAll, Steer, StoreOrders
+from vici_mif.core.actions import Action, Guard, KeepFootprints, ReadAll, Steer, StoreOrders
 from vici_mif.core.config import Config
 from vici_mif.core.dataplane import Numbers
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import GuardWish, Order, Steering
 from vici_mif.core.peer import Peer
 from vici_mif.core.requests import Book, Request
@@ -42,6 +43,7 @@ class Planner:
         self._guard: GuardWish | None = None
         self._guarded = False
         self._stored: tuple[Order, ...] = ()
+        self._footprints: tuple[Footprint, ...] = ()
         self._said: dict[str, str] = {}
         self._now = 0.0
         self._wakes: list[float] = []
@@ -106,16 +108,25 @@ class Planner:
                 self._orders_changed(event)
             case e.ActionTaken() | e.ActionDone() | e.ActionFailed():
                 self._take_end(turn, event)
+            case e.FootprintsRead(footprints):
+                self._recall(footprints)
             case e.Woke():
                 turn.ask(("read", ""), ReadAll)
             case e.Stopping():
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
-            case e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone():
+            case (
+                e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone() | e.LinksSeen()
+                | e.NameResolved() | e.Ticked()
+            ):  # fmt: skip
                 pass  # the step compares what was learned
-            case e.LinksSeen() | e.NameResolved() | e.Ticked():
-                pass
             case _:
                 assert_never(event)
+
+    def _recall(self, footprints: tuple[Footprint, ...]) -> None:
+        self._footprints = footprints
+        for footprint in footprints:
+            if footprint.peer in self.peers:
+                self.peers[footprint.peer].recall(footprint)
 
     def _each_peer(self, event: e.Event) -> list[e.Event]:
         """An order for all is one for each, so that one of them can be taken back."""
@@ -175,6 +186,9 @@ class Planner:
             case StoreOrders(_, orders):
                 self._stored = orders
                 self._book.forgive(request.key)
+            case KeepFootprints(_, footprints):
+                self._footprints = footprints
+                self._book.forgive(request.key)
             case _ if peer := self._peer(request):
                 peer.done(turn, request, event)
             case _:
@@ -231,9 +245,12 @@ class Planner:
         wish = dataplane.join([peer.steering(turn) for peer in self.peers.values()])
         if wish != self._steering:
             turn.ask(("steer", ""), lambda tag: Steer(tag, wish))
-        guard = next((g for p in self.peers.values() if (g := p.guard(turn))), None)
+        guard = dataplane.join_guards(peer.guard(turn) for peer in self.peers.values())
         if guard != self._guard or not self._guarded:
             turn.ask(("guard", ""), lambda tag: Guard(tag, guard))
+        left = tuple(f for peer in self.peers.values() if (f := peer.footprint(turn)))
+        if left != self._footprints:
+            turn.ask(("footprints", ""), lambda tag: KeepFootprints(tag, left))
 
     @property
     def _steady(self) -> bool:

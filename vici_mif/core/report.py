@@ -136,6 +136,9 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
     failures = [f for t in carriers for f in _child_failures(peer, t, book)]
     if failures:
         return Standing("degraded", failures[0])
+    if peer.unloaded:
+        why = f"charon has no connection {peer.name} any more; its tunnels stay while they live"
+        return Standing("degraded", why)
     drained = ordered.drained(world.orders, peer.name, peer.paths)
     why = peer.shape.why or _why_no_spare(peer, book)
     return Standing("up", "; ".join(filter(None, [drained, why])))

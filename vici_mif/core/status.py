@@ -29,6 +29,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class RestoredStatus(_Model):
+    """How often something of ours was put back: others delete what they do not know."""
+
+    routing: int = Field(default=0, description="Rules, routes or interfaces.")
+    guard: int = Field(default=0, description="The nftables table.")
+
+
 class DaemonStatus(_Model):
     """The controller itself."""
 
@@ -38,6 +45,9 @@ class DaemonStatus(_Model):
     config: str = Field(description="The configuration file.")
     since: str = Field(description="When the controller was started.")
     why: str = Field(default="", description="What is wrong with charon, in plain words.")
+    restored: RestoredStatus = Field(
+        default=RestoredStatus(), description="What others took away, since the start."
+    )
 
 
 class ChildStatus(_Model):
@@ -128,6 +138,13 @@ class Status(_Model):
     daemon: DaemonStatus
     peers: tuple[PeerStatus, ...]
     orders: tuple[OrderStatus, ...] = ()
+
+    def restored(self, routing: int, guard: int) -> Status:
+        """With the counters of those who watch the kernel."""
+        counted = RestoredStatus(routing=routing, guard=guard)
+        return self.model_copy(
+            update={"daemon": self.daemon.model_copy(update={"restored": counted})}
+        )
 
     @property
     def exit_code(self) -> int:

@@ -25,6 +25,8 @@ class World:
     connections_at: float = 0.0
     sas: dict[int, Sa] | None = None
     """By unique id; None until charon was asked."""
+    sas_at: float = 0.0
+    """When all of them were read last."""
     links: tuple[Link, ...] | None = None
     names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     orders: Orders = field(default_factory=Orders)
@@ -32,6 +34,11 @@ class World:
     @property
     def patched(self) -> bool:
         return self.charon is not None and self.charon.patched
+
+    @property
+    def steered(self) -> bool:
+        """The charon of now, or the one that went, can be steered: it has the series."""
+        return self.last is not None and self.last.patched
 
     @property
     def kernel_esp(self) -> bool:
@@ -72,6 +79,8 @@ class World:
                 self.orders = self.orders.give(event)
             case e.OrderCleared():
                 self.orders = self.orders.clear(event)
+            case e.SasSeen(sas):
+                self.sas, self.sas_at = {sa.unique_id: sa for sa in sas}, now
             case _:
                 self._learn_sa(event)
 
@@ -83,8 +92,6 @@ class World:
 
     def _learn_sa(self, event: e.Event) -> None:
         match event:
-            case e.SasSeen(sas):
-                self.sas = {sa.unique_id: sa for sa in sas}
             case e.SaSeen(sa):
                 self._known_sas()[sa.unique_id] = sa
             case e.SaClosed(sa):

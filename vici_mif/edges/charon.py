@@ -28,6 +28,7 @@ SERIES_EVENTS = ("ike-clone", "ike-migrate", "ike-probe")
 SUPPORT = "ike-clone"  # docs/vici.md: registering for it shows the series
 LANES = 3  # connections for orders; what concerns one SA stays on one and in order
 READ_ALL_DELAY = 300.0
+CONNECTIONS_DELAY = 5.0  # one local request, answered from charon's memory
 BACKLOG = 2000  # events; beyond that everything is read instead
 FIRST_RETRY_DELAY, LAST_RETRY_DELAY = 0.1, 3.0
 FINAL_DELAY = 600.0  # no exchange of charon's lasts longer, with its default retransmission
@@ -128,6 +129,7 @@ class _Session:
         self._must_look = False
         self.understood = False
         """The first snapshot came whole."""
+        self._loaded: tuple[ConnectionSeen, ...] | None = None
 
     async def open(self) -> None:
         """Connect, find out whom we talk to, subscribe."""
@@ -151,6 +153,7 @@ class _Session:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._drain())
                 group.create_task(self._work())
+                group.create_task(self._watch_connections())
         except* (vici.ViciError, swan.SwanError) as errors:
             raise errors.exceptions[0] from None
 
@@ -258,11 +261,22 @@ class _Session:
         except (vici.ViciError, swan.SwanError):
             self.close()  # CharonGone says the rest
 
+    async def _watch_connections(self) -> None:
+        """`swanctl --load-all` raises no event: look, and tell what differs."""
+        while True:
+            await asyncio.sleep(CONNECTIONS_DELAY)
+            await self._read_connections(only_changes=True)
+
+    async def _read_connections(self, *, only_changes: bool) -> None:
+        loaded = _connections(await self._reader.stream("list-conns", "list-conn"))
+        if loaded != self._loaded or not only_changes:
+            self._loaded = loaded
+            self._emit(events.ConnectionsSeen(loaded))
+
     async def read_all(self) -> None:
         """list-conns and list-sas."""
-        loaded = await self._reader.stream("list-conns", "list-conn")
+        await self._read_connections(only_changes=False)
         present = await self._reader.stream("list-sas", "list-sa")
-        self._emit(events.ConnectionsSeen(_connections(loaded)))
         self._emit(events.SasSeen(_sas(present)))
 
     # --- orders --------------------------------------------------------------

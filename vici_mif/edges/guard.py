@@ -20,6 +20,7 @@ FAMILY, TABLE = "inet", "vici_mif"
 TIMEOUT = 10.0
 HOOKS = ("output", "forward")
 MANGLE = -150
+NO_UPLINKS = ("ipsec*", "lo", "mif*")
 
 Expression = dict[str, Any]
 
@@ -155,7 +156,7 @@ def _rules(wish: GuardWish, hook: str) -> Iterator[list[Expression]]:
     accept: Expression = {"accept": None}
     if not wish.uplinks:
         return
-    yield [_match({"meta": {"key": "oifname"}}, _set(sorted(wish.uplinks)), "!="), accept]
+    yield [_elsewhere(wish.uplinks), accept]
     yield [_match({"meta": {"key": "l4proto"}}, "esp"), accept]
     if hook == "output":
         yield [_match(_field("udp", "sport"), _set([500, 4500])), accept]
@@ -166,6 +167,18 @@ def _rules(wish: GuardWish, hook: str) -> Iterator[list[Expression]]:
         yield [_match({"rt": {"key": "ipsec"}}, True), accept]
     for selector in wish.selectors:
         yield [*_protected(selector), {"counter": None}, _REJECT]
+
+
+def _elsewhere(uplinks: Iterable[str]) -> Expression:
+    """Packets that leave by no uplink. `*`: every interface but loopback and tunnels of ours."""
+    names = set(uplinks)
+    key: Expression = {"meta": {"key": "oifname"}}
+    if "*" in names:
+        return _match(key, _set(NO_UPLINKS))
+    starts = tuple(name[:-1] for name in names if name.endswith("*"))
+    # a set of patterns takes no overlaps
+    apart = [n for n in names if not any(n.startswith(s) and n != f"{s}*" for s in starts)]
+    return _match(key, _set(sorted(apart)), "!=")
 
 
 _REJECT: Expression = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,8 @@ class Steerer:
         self._own = own
         self._wish: Steering | None = None
         self._lock = asyncio.Lock()
-        self._settled = False
+        self._settled: tuple[Steering, set[Entry]] | None = None
+        """What stood whole when we looked last: the wish, and the routes that were it then."""
         self.restored = 0
         """How often something of ours had been taken away by others."""
 
@@ -77,10 +78,8 @@ class Steerer:
         """Make the kernel so; returns what cannot be yet, as sentences. Raises KernelError."""
         async with self._lock:
             self._wish = wish
-            self._settled = False
-            waiting = await self._reconcile(wish)
-            self._settled = not waiting
-            return waiting
+            self._settled = None
+            return await self._reconcile(wish)
 
     async def watch(self) -> None:
         """Reconcile after every change in the kernel, for ever."""
@@ -92,19 +91,16 @@ class Steerer:
         async with self._lock:
             if self._wish is None:
                 return
-            try:
-                waiting = await self._reconcile(self._wish)
-            except netlink.KernelError:
-                return  # the next hint, or the next wish, tries again
-            self._settled = not waiting
+            with suppress(netlink.KernelError):  # the next hint, or the next wish, tries again
+                await self._reconcile(self._wish)
 
     async def _reconcile(self, wish: Steering) -> list[str]:
         async with _socket() as socket:
             kernel = await _look(socket, self._own)
+            lacks = self._lacks(wish, kernel)
             await _make_interfaces(socket, wish.interfaces, kernel)
             if wish.interfaces:
                 kernel.names = await _names(socket)
-            self.restored += self._settled and not kernel.rules >= set(wish.rules)
             routes = _wished_routes(wish, kernel)
             waiting = await _add(socket, wish, routes, kernel)
             if routes - kernel.routes:
@@ -112,12 +108,33 @@ class Steerer:
                 # IPv6 does not compare the preferred source.
                 kernel = await _look(socket, self._own)
             await _drop(socket, wish, routes, kernel)
+            self.restored += lacks and not waiting
+            self._settled = None if waiting else (wish, routes)
             return waiting
+
+    def _lacks(self, wish: Steering, kernel: _Kernel) -> bool:
+        """Something that stood and is still wished was taken away. What went with its device or
+        its address is no deed of others: that is wished differently now, or waits."""
+        if self._settled is None or self._settled[0] != wish:
+            return False
+        stood = self._settled[1] & _wished_routes(wish, kernel)
+        return (
+            not kernel.rules >= set(wish.rules)
+            or not kernel.routes >= stood
+            or not kernel.interfaces.keys() >= {each.name for each in wish.interfaces}
+        )
 
 
 async def clean(own: Range) -> None:
     """Take everything of ours away: `down` without a running controller."""
     await Steerer(own).apply(Steering())
+
+
+async def stands(own: Range) -> bool:
+    """Whether rules or routes of ours are in the kernel."""
+    async with _socket() as socket:
+        kernel = await _look(socket, own)
+    return bool(kernel.rules or kernel.routes)
 
 
 async def foreign(own: Range) -> list[str]:

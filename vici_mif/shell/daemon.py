@@ -16,11 +16,13 @@ from typing import Any
 
 from vici_mif.core import events
 from vici_mif.core.config import Config
+from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import Link
 from vici_mif.core.planner import Planner
-from vici_mif.edges import links, orders
+from vici_mif.edges import footprints, links, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.control import Answer, ControlServer, Question, refusal
+from vici_mif.edges.files import FileError
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Range, Steerer
@@ -79,6 +81,7 @@ class Daemon:
             self._log.say(warning, "warning")
         self._catch_signals()
         self._emit(events.OrdersRead(orders.read(self._settings.state_dir)))
+        self._emit(events.FootprintsRead(self._footprints()))
         edges = [
             self._edge(self._charon.run()),
             self._edge(self._forever(lambda: links.watch(self._links))),
@@ -95,6 +98,14 @@ class Daemon:
                 edge.cancel()
             await asyncio.gather(*edges, return_exceptions=True)
             await server.close()
+
+    def _footprints(self) -> tuple[Footprint, ...]:
+        """Only a cache: what cannot be read is written anew."""
+        try:
+            return footprints.read(self._settings.state_dir)
+        except (footprints.FootprintsError, FileError) as error:
+            self._log.say(str(error), "warning")
+            return ()
 
     def _emit(self, event: events.Event) -> None:
         if isinstance(event, events.SaClosed):
@@ -225,5 +236,5 @@ class Daemon:
     def _status(self, peer: str) -> Answer:
         status = self._planner.status(
             clock.monotonic(), clock.utc(), self._settings.config_path, self._since
-        )
+        ).restored(self._steerer.restored, self._guard.restored)
         return {"ok": True, "status": status.model_dump(mode="json", by_alias=True), "peer": peer}

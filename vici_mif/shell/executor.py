@@ -10,7 +10,7 @@ from typing import Any
 
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
-from vici_mif.edges import files, names, orders
+from vici_mif.edges import files, footprints, names, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
@@ -94,6 +94,9 @@ class Executor:
                 await self._resolve(action)
             case actions.StoreOrders():
                 orders.write(self._state_dir, action.orders)
+                self._done(action)
+            case actions.KeepFootprints():
+                footprints.write(self._state_dir, action.footprints)
                 self._done(action)
             case actions.Say():
                 pass

@@ -13,7 +13,7 @@ from vici_mif.core.family import home_of
 from vici_mif.core.model import Order, OrderKind, Sa
 from vici_mif.core.orders import Orders, covers
 from vici_mif.core.status import OrderStatus
-from vici_mif.edges import guard, orders, vici
+from vici_mif.edges import footprints, guard, orders, vici
 from vici_mif.edges.steering import Range, clean
 from vici_mif.edges.vici import Connection, Tree
 from vici_mif.shell import clock
@@ -28,6 +28,8 @@ def keep(state_dir: Path, kind: OrderKind, peers: Sequence[str], path: str, give
     for peer in peers:
         held = held.give(OrderGiven(kind, peer, given, path))
     orders.write(state_dir, held.kept)
+    if kind is OrderKind.DOWN:
+        footprints.forget(state_dir, peers)
 
 
 def take_back(state_dir: Path, kind: OrderKind, peers: Sequence[str], path: str = "") -> bool:

@@ -6,7 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from vici_mif.core.status import OrderStatus, PathStatus, PeerStatus, Status, TunnelStatus
+from vici_mif.core.status import (
+    OrderStatus,
+    PathStatus,
+    PeerStatus,
+    RestoredStatus,
+    Status,
+    TunnelStatus,
+)
 
 HEAD = ("PATH", "LOCAL", "REMOTE", "STATE", "TUNNEL", "INNER", "TX", "RX", "SINCE", "WHY")
 NOTHING = "-"
@@ -19,8 +26,20 @@ def status(status: Status, now: datetime) -> str:
         lines += [f"charon: {status.daemon.why}", ""]
     for peer in status.peers:
         lines += [*_peer(peer, now), ""]
+    if restored := _restored(status.daemon.restored):
+        lines += [restored, ""]
     lines += orders(status.orders) if status.orders else []
     return "\n".join(lines).rstrip()
+
+
+def _restored(counted: RestoredStatus) -> str:
+    """Nothing to say on most hosts."""
+    if not counted.routing and not counted.guard:
+        return ""
+    return (
+        f"taken away by others and put back: {counted.routing} times rules or routes, "
+        f"{counted.guard} times the nftables table"
+    )
 
 
 def orders(given: Sequence[OrderStatus]) -> list[str]:

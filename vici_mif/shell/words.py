@@ -25,6 +25,8 @@ def action(wanted: Action) -> list[str]:
             return guard(wish)
         case actions.StoreOrders(_, orders):
             return [f"store {len(orders)} orders"]
+        case actions.KeepFootprints(_, footprints):
+            return ["keep for the next boot: " + _listed(each.peer for each in footprints)]
         case _:
             return [_named(type(wanted).__name__, wanted)]
 
@@ -36,6 +38,8 @@ def event(fact: Event) -> str:
             return f"{type(fact).__name__} {sa(seen)}"
         case events.SaRekeyed(old, new):
             return f"SaRekeyed #{old} is now {sa(new)}"
+        case events.FootprintsRead(found):
+            return "FootprintsRead " + _listed(each.peer for each in found)
         case events.SasSeen(found):
             return "SasSeen " + _listed(map(sa, found))
         case events.ConnectionsSeen(found):
