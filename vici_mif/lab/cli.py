@@ -7,35 +7,23 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vici_mif.lab import captures
+from vici_mif.lab import captures, happenings
+from vici_mif.lab.entry import FAILED, OK, Command, Entry, named
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
 from vici_mif.lab.listing import names
 from vici_mif.lab.processes import started
 from vici_mif.lab.removal import take_down
+from vici_mif.lab.scenario import play
 from vici_mif.lab.state import State, root
-from vici_mif.lab.topology import CLIENT, Auth, Profile, Wish
+from vici_mif.lab.topology import Auth, Profile, Wish
 
-OK, FAILED, NOT_PERMITTED = 0, 1, 77
-
-Command = Callable[[argparse.Namespace], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One sub-command: its function, its line in the help, its arguments."""
-
-    name: str
-    run: Command
-    help: str
-    arguments: Callable[[argparse.ArgumentParser], None]
+NOT_PERMITTED = 77
 
 
 def add_commands(subparsers: Any) -> None:
@@ -63,15 +51,11 @@ def _guarded(run: Command) -> Command:
     return guarded
 
 
-def _named(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", default="lab", help="which lab (default: lab)")
-
-
 # -- up, down ------------------------------------------------------------------------------------
 
 
 def _up_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
+    named(parser)
     add = parser.add_argument
     add("--uplinks", type=int, default=3, help="of the client (default: 3)")
     add("--remotes", type=int, default=1, help="addresses of the gateway (default: 1)")
@@ -81,6 +65,8 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ipv6", action="store_true", help="IPv6 beside IPv4, outside and inside")
     add("--outer", type=int, choices=(4, 6), default=4, help="family that IKE and ESP use")
     add("--full", action="store_true", help="the selector for the far side is everything")
+    add("--nat", metavar="IF,...", default="", help="uplinks behind a NAT with an address each")
+    add("--one-nat", action="store_true", help="all of them behind the same address")
     add("--start-action", choices=("none", "start", "trap"), default="none")
     add("--max-clones", type=int, default=8, help="in strongswan.conf; 0 leaves it out")
     add("--charon", type=Path, help="prefix of the strongSwan to run (default: ours)")
@@ -105,6 +91,8 @@ def _up(args: argparse.Namespace) -> int:
         full=args.full,
         max_clones=args.max_clones,
         start_action=args.start_action,
+        nat=tuple(name for name in args.nat.split(",") if name),
+        one_nat=args.one_nat,
     )
     lab = Lab.up(wish, _setup(args), where=args.lab_dir)
     _print_summary(lab)
@@ -137,7 +125,7 @@ def _down(args: argparse.Namespace) -> int:
 
 
 def _down_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
+    named(parser)
     parser.add_argument("--all", action="store_true", help="every lab on this machine")
 
 
@@ -155,7 +143,7 @@ def _nothing(_: argparse.ArgumentParser) -> None:
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
+    named(parser)
     parser.add_argument("--json", action="store_true")
 
 
@@ -230,7 +218,7 @@ def _data_plane(state: State) -> str:
 
 
 def _exec_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
+    named(parser)
     parser.add_argument("host", metavar="HOST")
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD")
 
@@ -246,52 +234,8 @@ def _exec(args: argparse.Namespace) -> int:
     os.execvpe(command[0], command, host.environment())  # noqa: S606
 
 
-def _link_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
-    parser.add_argument("host", metavar="HOST")
-    parser.add_argument("interface", metavar="IF")
-    parser.add_argument("action", choices=("down", "up", "cut", "uncut"))
-    parser.add_argument("--remote", type=int, help="cut: only towards this remote, from 0")
-    parser.add_argument("--only", choices=(UP, DOWN), help="cut: one direction, seen by the client")
-
-
-def _link(args: argparse.Namespace) -> int:
-    lab = Lab.find(args.name, args.lab_dir)
-    if args.action in ("cut", "uncut") and args.host != CLIENT:
-        raise LabError("only the client's uplinks can be cut")
-    if args.action == "cut":
-        directions = (args.only,) if args.only else (UP, DOWN)
-        lab.cut(args.interface, args.remote, directions)
-    elif args.action == "uncut":
-        lab.uncut(args.interface)
-    elif args.action == "down":
-        lab.link_down(args.interface, args.host)
-    else:
-        lab.link_up(args.interface, args.host)
-    return OK
-
-
-def _impair_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
-    add = parser.add_argument
-    add("uplink", metavar="IF")
-    add("--delay", type=float, default=0, metavar="MS", help="one way (needs netem)")
-    add("--jitter", type=float, default=0, metavar="MS", help="(needs netem)")
-    add("--loss", type=float, default=0, metavar="PERCENT", help="(needs netem)")
-    add("--rate", type=float, default=0, metavar="MBIT", help="by tbf, which most kernels have")
-
-
-def _impair(args: argparse.Namespace) -> int:
-    lab = Lab.find(args.name, args.lab_dir)
-    wish = Impairment(
-        args.delay / 1000, args.jitter / 1000, args.loss, round(args.rate * 1_000_000)
-    )
-    lab.impair(args.uplink, wish)
-    return OK
-
-
 def _capture_arguments(parser: argparse.ArgumentParser) -> None:
-    _named(parser)
+    named(parser)
     parser.add_argument("action", choices=("start", "stop"))
 
 
@@ -311,9 +255,9 @@ ENTRIES = (
     Entry("list", _list, "all labs, and what a crash left of some", _nothing),
     Entry("status", _status, "hosts, addresses and charons of a lab", _status_arguments),
     Entry("exec", _exec, "run a command on a host of a lab", _exec_arguments),
-    Entry("link", _link, "take a link down or up, or black-hole it", _link_arguments),
-    Entry("impair", _impair, "delay, jitter, loss and rate of an uplink", _impair_arguments),
+    *happenings.ENTRIES,
     Entry("capture", _capture, "start or stop captures of all outside wires", _capture_arguments),
+    Entry("play", play.run, "play scenarios, each in a lab of its own", play.arguments),
     Entry("down", _down, "remove a lab", _down_arguments),
 )
 

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from vici_mif.core.status import PeerStatus, Status, TunnelStatus
+from vici_mif.edges.control import ControlError, ask
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.lab import Lab
 
@@ -30,6 +33,16 @@ class Controller:
     def start(self, connection: str) -> None:
         """Run it; `connection` is what stands under `connections:` in its file."""
         self.file.write_text(self._configuration(connection))
+        self.run()
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """Write its file; JSON is YAML."""
+        tree = dict(configuration)
+        tree["daemon"] = {"state_dir": str(self._state_directory()), **tree.get("daemon", {})}
+        self.file.write_text(json.dumps(tree))
+
+    def run(self) -> None:
+        """Start it with the file that is there."""
         self._child = self._lab.client.spawn(
             "controller",
             [*_PROGRAM, "run", "-c", str(self.file)],
@@ -41,10 +54,14 @@ class Controller:
         self._reader.start()
 
     def _configuration(self, connection: str) -> str:
+        state = self._state_directory()
+        return f"version: 1\nconnections:\n  {connection}\ndaemon: {{state_dir: {state}}}\n"
+
+    def _state_directory(self) -> Path:
         # /run is the host's own in the lab, /var is not
         state = self._lab.client.directory / "state"
         state.mkdir(exist_ok=True)
-        return f"version: 1\nconnections:\n  {connection}\ndaemon: {{state_dir: {state}}}\n"
+        return state
 
     def _listen(self) -> None:
         assert self._child is not None
@@ -83,6 +100,20 @@ class Controller:
         """The only peer."""
         (peer,) = self.status().peers
         return peer
+
+    def ask_status(self) -> Status | None:
+        """By its socket, which is quicker than the command; None while nobody answers there."""
+        try:
+            answer = ask(self._lab.client.run_directory / "vici-mif", {"ask": "status"})
+        except ControlError:
+            return None
+        return Status.model_validate(answer["status"])
+
+    def kill(self) -> None:
+        """As `kill -9` does; nothing where it does not run."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong on a path: silent black holes, delay, loss, a low rate."""
+"""What goes wrong on a path: silent black holes, delay, loss, a low rate.
+
+Delay, jitter and loss are netem's where the kernel has it, else those of a delay line of ours.
+"""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from pyroute2 import NetlinkError
 
 from vici_mif.lab import namespaces
-from vici_mif.lab.errors import LabError
+from vici_mif.lab.delay import Qualities, Quality
 from vici_mif.lab.hosts import Host
-from vici_mif.lab.topology import CLIENT, ROUTER, Topology
+from vici_mif.lab.topology import CLIENT, MAX_NAME, ROUTER, Topology
 
 TABLE = "lab"
 UP, DOWN = "up", "down"
@@ -32,8 +36,14 @@ class Impairment:
     rate_bit: int = 0
 
     @property
-    def needs_netem(self) -> bool:
-        return bool(self.delay_s or self.jitter_s or self.loss_percent)
+    def qualities(self) -> Qualities:
+        one = Quality(self.delay_s, self.jitter_s, self.loss_percent)
+        return Qualities(one, one)
+
+    @property
+    def needs_line(self) -> bool:
+        """Something beside the rate."""
+        return self.qualities != Qualities()
 
 
 def prepare(router: Host) -> None:
@@ -94,31 +104,40 @@ def _pairs(
     topology: Topology, uplink: str, remote: int | None, directions: tuple[str, ...]
 ) -> Iterator[str]:
     topology.port(ROUTER, uplink)
-    wires = topology.remotes + topology.standby
-    for wire in wires if remote is None else wires[remote : remote + 1]:
+    known = topology.gateway_wires
+    wires = known if remote is None else known[remote : remote + 1]
+    for near, wire in product((uplink, line_device(uplink)), wires):
         if UP in directions:
-            yield f'"{uplink}" . "{wire.a.name}"'
+            yield f'"{near}" . "{wire.a.name}"'
         if DOWN in directions:
-            yield f'"{wire.a.name}" . "{uplink}"'
+            yield f'"{wire.a.name}" . "{near}"'
+
+
+def line_device(uplink: str) -> str:
+    """The device of an uplink's delay line, in the router."""
+    return f"d-{uplink}"[:MAX_NAME]
 
 
 def _nft(host: Host, rules: str) -> None:
     host.exec(["nft", "-f", "-"], stdin=rules)
 
 
-def apply(lab: dict[str, Host], uplink: str, impairment: Impairment) -> None:
-    """Shape both ends of an uplink: each end shapes what it sends."""
-    for name in (CLIENT, ROUTER):
+def shape(lab: dict[str, Host], uplink: str, impairment: Impairment) -> bool:
+    """Shape both ends of an uplink: each end shapes what it sends.
+
+    False where the kernel has no netem and it would be needed: then only the rate is set.
+    """
+    done = [
         namespaces.netlink(lab[name].namespace, lambda ipr: _shape(ipr, uplink, impairment))
+        for name in (CLIENT, ROUTER)
+    ]
+    return all(done)
 
 
-def _shape(ipr: Any, interface: str, wish: Impairment) -> None:
+def _shape(ipr: Any, interface: str, wish: Impairment) -> bool:
     index = ipr.link_lookup(ifname=interface)[0]
     _clear(ipr, index)
-    parent: dict[str, int] = {}
-    if wish.needs_netem:
-        _add_netem(ipr, index, wish)
-        parent = {"parent": _ROOT + 1}
+    netem = wish.needs_line and _add_netem(ipr, index, wish)
     if wish.rate_bit:
         ipr.tc(
             "add",
@@ -128,8 +147,9 @@ def _shape(ipr: Any, interface: str, wish: Impairment) -> None:
             rate=f"{wish.rate_bit}bit",
             burst=_BURST,
             latency="100ms",
-            **parent,
+            **({"parent": _ROOT + 1} if netem else {}),
         )
+    return netem or not wish.needs_line
 
 
 def _clear(ipr: Any, index: int) -> None:
@@ -141,7 +161,8 @@ def _clear(ipr: Any, index: int) -> None:
             raise
 
 
-def _add_netem(ipr: Any, index: int, wish: Impairment) -> None:
+def _add_netem(ipr: Any, index: int, wish: Impairment) -> bool:
+    """Whether this kernel has it."""
     try:
         ipr.tc(
             "add",
@@ -156,7 +177,5 @@ def _add_netem(ipr: Any, index: int, wish: Impairment) -> None:
     except NetlinkError as error:
         if error.code != errno.ENOENT:
             raise
-        raise LabError(
-            "this kernel has no netem, so delay, jitter and loss cannot be had here (a rate can): "
-            "run the lab in a guest kernel, `make guest CMD=…`"
-        ) from error
+        return False
+    return True

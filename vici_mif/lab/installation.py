@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vici_mif.lab.errors import LabError
 
-VARIABLE = "VICI_MIF_CHARON"
+VARIABLE, STOCK_VARIABLE = "VICI_MIF_CHARON", "VICI_MIF_STOCK_CHARON"
 _PLACES = ("libexec/ipsec/charon", "lib/ipsec/charon", "lib/strongswan/charon")
 
 
@@ -42,7 +42,16 @@ class Installation:
 
 def default_prefix() -> Path:
     """The prefix named in the environment, else where `vici-mif charon build` put ours."""
-    named = os.environ.get(VARIABLE, "")
+    return _prefix(VARIABLE, stock=False)
+
+
+def stock_prefix() -> Path:
+    """The same for a charon without the series."""
+    return _prefix(STOCK_VARIABLE, stock=True)
+
+
+def _prefix(variable: str, stock: bool) -> Path:
+    named = os.environ.get(variable, "")
     if named:
         return Path(named)
     # only here: it loads much that no other command of the lab needs
@@ -50,6 +59,6 @@ def default_prefix() -> Path:
     from vici_mif.build.errors import BuildError
 
     try:
-        return Charon().path(Request(default_patches()))
+        return Charon().path(Request(default_patches(), stock=stock))
     except BuildError as error:
-        raise LabError(f"{error} (or name another one with --charon PREFIX)") from error
+        raise LabError(f"{error} (or name another one: {variable}=PREFIX)") from error

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from vici_mif.lab import captures, charons, impair, namespaces
+from vici_mif.lab import captures, charons, impair, namespaces, nat
 from vici_mif.lab.captures import Captures, Counts
 from vici_mif.lab.charons import Charon
+from vici_mif.lab.delay import Qualities
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.guardian import Guardian, clean_up, draft_directory
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.installation import Installation
+from vici_mif.lab.lines import Lines
 from vici_mif.lab.removal import take_down
 from vici_mif.lab.state import State, StateFile, root
 from vici_mif.lab.topology import (
@@ -24,6 +26,7 @@ from vici_mif.lab.topology import (
     INSIDE_CLIENT,
     POOLS,
     ROUTER,
+    Port,
     Profile,
     Topology,
     Wish,
@@ -76,6 +79,7 @@ class Lab:
             name: Charon(self.hosts[name], directory) for name in self.topology.charon_hosts
         }
         self.captures = Captures(directory, self.hosts)
+        self.lines = Lines(directory, self.router, self.topology)
         self._guardian: Guardian | None = None
 
     # -- making and finding ------------------------------------------------------------------
@@ -150,6 +154,28 @@ class Lab:
     def uplinks(self) -> tuple[str, ...]:
         return tuple(wire.a.name for wire in self.topology.uplinks)
 
+    def designed(self, uplink: str) -> str:
+        """What the plan calls an interface of the client."""
+        return self.state.names.get(uplink, uplink)
+
+    def port(self, uplink: str) -> Port:
+        """An uplink of the client as it is called now, with the addresses DHCP gives it now."""
+        state = self.state
+        designed = state.names.get(uplink, uplink)
+        port = self.topology.port(CLIENT, designed)
+        addresses = tuple(state.leases.get(designed, port.addresses))
+        return replace(port, name=uplink, addresses=addresses)
+
+    def note_name(self, uplink: str, name: str) -> None:
+        """An uplink was renamed."""
+        with self._file.change() as state:
+            state.names[name] = state.names.pop(uplink, uplink)
+
+    def note_lease(self, uplink: str, addresses: tuple[str, ...]) -> None:
+        """An uplink has these addresses from now on."""
+        with self._file.change() as state:
+            state.leases[state.names.get(uplink, uplink)] = list(addresses)
+
     def host(self, name: str) -> Host:
         try:
             return self.hosts[name]
@@ -161,26 +187,35 @@ class Lab:
 
     def link_down(self, interface: str, host: str = CLIENT) -> None:
         """As `ip link set down`: its routes and IPv6 addresses go with it."""
-        self.topology.port(host, interface)
+        self.topology.port(host, self.designed(interface) if host == CLIENT else interface)
         namespaces.set_up(self.hosts[host].namespace, interface, up=False)
 
     def link_up(self, interface: str, host: str = CLIENT) -> None:
         """Up again, with the addresses and routes that DHCP or the admin gives it."""
-        port = self.topology.port(host, interface)
+        port = self.port(interface) if host == CLIENT else self.topology.port(host, interface)
         namespaces.raise_port(self.hosts[host].namespace, port)
 
     def cut(
         self, uplink: str, remote: int | None = None, directions: tuple[str, ...] = (UP, DOWN)
     ) -> None:
         """Drop everything silently in the router; the client's link stays up."""
-        impair.cut(self.router, self.topology, uplink, remote, directions)
+        impair.cut(self.router, self.topology, self.designed(uplink), remote, directions)
 
     def uncut(self, uplink: str) -> None:
-        impair.uncut(self.router, self.topology, uplink)
+        impair.uncut(self.router, self.topology, self.designed(uplink))
 
     def impair(self, uplink: str, impairment: Impairment) -> None:
+        """The same in both directions; an impairment of nothing clears."""
         self.topology.port(CLIENT, uplink)
-        impair.apply(self.hosts, uplink, impairment)
+        by_kernel = impair.shape(self.hosts, uplink, impairment)
+        self.lines.set(uplink, Qualities() if by_kernel else impairment.qualities)
+
+    def rebind(self, uplink: str) -> None:
+        """The NAT of an uplink forgets its flows: what comes next leaves it with another port."""
+        designed = self.designed(uplink)
+        with self._file.change() as state:
+            state.rebindings[designed] = state.rebindings.get(designed, 0) + 1
+            nat.rebind(self.router, self.topology, designed, state.rebindings)
 
     def start_captures(self) -> None:
         self.captures.start(captures.outside(self.topology))
@@ -204,6 +239,7 @@ class Lab:
             )
         self._wire()
         impair.prepare(self.router)
+        nat.prepare(self.router, self.topology)
         self._reach_the_world()
         self._choose_data_plane(setup.data_plane)
         charons.write_files(self.topology, self.state, self.hosts, self.directory)

@@ -23,6 +23,8 @@ T = TypeVar("T")
 config.default_communicate_timeout = 30
 config.default_create_socket_timeout = 30
 
+# of namespaces in which something is tried; they are no lab's
+PROBE = "mif-probe-"
 NETNS_DIR = Path("/run/netns")
 _AF = {4: 2, 6: 10}
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
@@ -126,11 +128,12 @@ def raise_port(name: str, port: Port) -> None:
     """Bring an interface up with its addresses and routes, as DHCP, RAs or an admin would."""
 
     def work(ipr: Any) -> None:
-        index = _index(ipr, port.name)
+        index = index_of(ipr, port.name)
         ipr.link("set", index=index, state="up")
         for address in port.addresses:
             _add_address(ipr, index, address)
-        for gateway in port.gateways:
+        versions = {family(address) for address in port.addresses}
+        for gateway in (g for g in port.gateways if family(g) in versions):
             _add_default(ipr, index, port, gateway)
         for network, hop in port.routes:
             _add_route(ipr, index, network, hop)
@@ -138,19 +141,52 @@ def raise_port(name: str, port: Port) -> None:
     netlink(name, work)
 
 
+def rename(name: str, interface: str, new: str) -> None:
+    """Give an interface another name; it is down afterwards."""
+
+    def work(ipr: Any) -> None:
+        index = index_of(ipr, interface)
+        ipr.link("set", index=index, state="down")
+        ipr.link("set", index=index, ifname=new)
+
+    netlink(name, work)
+
+
+def move(name: str, interface: str, to: str, new: str) -> None:
+    """Move an interface to another namespace; it gets there down and without addresses."""
+
+    def work(ipr: Any) -> None:
+        index = index_of(ipr, interface)
+        ipr.link("set", index=index, state="down")
+        ipr.link("set", index=index, ifname=new, net_ns_fd=to)
+
+    netlink(name, work)
+
+
 def set_up(name: str, interface: str, up: bool) -> None:
     netlink(
         name,
-        lambda ipr: ipr.link("set", index=_index(ipr, interface), state="up" if up else "down"),
+        lambda ipr: ipr.link("set", index=index_of(ipr, interface), state="up" if up else "down"),
     )
 
 
 def add_addresses(name: str, interface: str, addresses: Iterable[str]) -> None:
     def work(ipr: Any) -> None:
-        index = _index(ipr, interface)
+        index = index_of(ipr, interface)
         ipr.link("set", index=index, state="up")
         for address in addresses:
             _add_address(ipr, index, address)
+
+    netlink(name, work)
+
+
+def remove_addresses(name: str, interface: str, addresses: Iterable[str]) -> None:
+    def work(ipr: Any) -> None:
+        index = index_of(ipr, interface)
+        for address in addresses:
+            length = int(address.partition("/")[2])
+            with _tolerated(errno.EADDRNOTAVAIL):
+                ipr.addr("del", index=index, address=bare(address), prefixlen=length)
 
     netlink(name, work)
 
@@ -172,7 +208,8 @@ def keep_local(name: str, network: str, priority: int) -> None:
     netlink(name, add)
 
 
-def _index(ipr: Any, interface: str) -> int:
+def index_of(ipr: Any, interface: str) -> int:
+    """The kernel's index of an interface. Raises LabError."""
     found = ipr.link_lookup(ifname=interface)
     if not found:
         raise LabError(f"there is no interface {interface}")
@@ -232,3 +269,10 @@ def kernel_has_esp(name: str, version: int) -> bool:
     if added.returncode == 0:
         subprocess.run([*command, "delete", *state], capture_output=True, check=False)
     return added.returncode == 0
+
+
+def nft_takes(name: str, rules: str) -> bool:
+    """Whether nftables takes these rules there."""
+    command = ["ip", "netns", "exec", name, "nft", "-f", "-"]
+    done = subprocess.run(command, input=rules, text=True, capture_output=True, check=False)
+    return done.returncode == 0

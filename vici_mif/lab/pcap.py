@@ -35,6 +35,10 @@ _MAGICS = {
 }
 
 
+HEAD = 24
+"""Bytes before the first packet."""
+
+
 class CaptureError(LabError):
     """The file is no capture, or of a kind that is not read here."""
 
@@ -72,14 +76,14 @@ def read(path: Path, place: str | None = None) -> Iterator[Packet]:
 
 def packets(raw: bytes, place: str) -> Iterator[Packet]:
     """The IP packets of a capture in memory."""
-    if len(raw) < 24 or raw[:4] not in _MAGICS:
+    if len(raw) < HEAD or raw[:4] not in _MAGICS:
         raise CaptureError(f"{place}: not a pcap file (tcpdump -w writes one)")
     order, unit = _MAGICS[raw[:4]]
     link = struct.unpack_from(f"{order}I", raw, 20)[0] & 0xFFFF
     if link not in _ETHERTYPES and link not in _RAW:
         raise CaptureError(f"{place}: link type {link} is not read here")
     record = struct.Struct(f"{order}IIII")
-    at = 24
+    at = HEAD
     while at + 16 <= len(raw):
         seconds, fraction, kept, _ = record.unpack_from(raw, at)
         at += 16
@@ -89,6 +93,20 @@ def packets(raw: bytes, place: str) -> Iterator[Packet]:
         if packet is not None:
             yield packet
         at += kept
+
+
+def whole(head: bytes, raw: bytes) -> int:
+    """Bytes of the packets that stand whole at the beginning of what follows a file's head."""
+    if len(head) < HEAD:
+        return 0
+    record = struct.Struct(f"{_MAGICS[head[:4]][0]}IIII")
+    at = 0
+    while at + 16 <= len(raw):
+        kept = record.unpack_from(raw, at)[2]
+        if at + 16 + kept > len(raw):
+            break
+        at += 16 + kept
+    return at
 
 
 def _network(frame: bytes, link: int) -> bytes:

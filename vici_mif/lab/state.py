@@ -38,6 +38,12 @@ class State:
     debug: int = 1
     ready: bool = False
     processes: list[Process] = field(default_factory=list)
+    # name now -> name in the plan, of uplinks that were renamed
+    names: dict[str, str] = field(default_factory=dict)
+    # name in the plan -> addresses now, where they are not the plan's
+    leases: dict[str, list[str]] = field(default_factory=dict)
+    # uplink -> how often its NAT forgot
+    rebindings: dict[str, int] = field(default_factory=dict)
 
     def find(self, role: str) -> Process | None:
         return next((p for p in reversed(self.processes) if p.role == role), None)
@@ -98,5 +104,6 @@ def _decode(tree: dict[str, Any]) -> State:
         raise ValueError("made by another version")
     wish = tree.pop("wish")
     wish |= {"profile": Profile(wish["profile"]), "auth": Auth(wish["auth"])}
+    wish["nat"] = tuple(wish["nat"])
     processes = [Process(**p) for p in tree.pop("processes")]
     return State(wish=Wish(**wish), processes=processes, **tree)

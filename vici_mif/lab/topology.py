@@ -26,6 +26,8 @@ CHARON_HOSTS = (GATEWAY, BACKUP, CLIENT)
 # Namespaces are global to a machine: a fixed prefix lets `lab down` find what a crash left,
 # and names without a dot keep lab and host apart in them.
 NAMESPACE_PREFIX = "mif-lab"
+# IFNAMSIZ of netdevice(7) without the terminating zero
+MAX_NAME = 15
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 _REMOTE_NETS = ("203.0.113", "198.51.100", "198.18.1", "198.18.2")
@@ -78,6 +80,9 @@ class Wish:
     max_clones: int = 8
     # of the client's child, in its operator's file
     start_action: str = "none"
+    # uplinks behind a NAT in the router, and whether all of them share one address there
+    nat: tuple[str, ...] = ()
+    one_nat: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -94,6 +99,11 @@ class Wish:
             raise LabError("a second gateway: only for road warriors, and not with everything")
         if self.outer not in (4, 6):
             raise LabError(f"outer family {self.outer}: 4 or 6")
+        known = [name for name, _ in islice(_uplink_names(), self.uplinks)]
+        if stray := set(self.nat) - set(known):
+            raise LabError(f"no uplink to translate: {', '.join(stray)} (it has: {known})")
+        if self.nat and self.outer == 6:
+            raise LabError("a NAT is for IPv4: --outer 4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,11 @@ class Topology:
     @property
     def wires(self) -> tuple[Wire, ...]:
         return self.uplinks + self.remotes + self.standby + self.inside
+
+    @property
+    def gateway_wires(self) -> tuple[Wire, ...]:
+        """The router's wires to all gateways."""
+        return self.remotes + self.standby
 
     @property
     def charon_hosts(self) -> tuple[str, ...]:

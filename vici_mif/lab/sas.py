@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a charon of the lab says itself: its IKE SAs, and each change of their addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from vici_mif.core import swan
+from vici_mif.core.model import Sa
+from vici_mif.edges.vici import Connection, Disconnected, ViciError
+
+_RETRY = 0.1
+
+
+def read(path: Path) -> list[Sa]:
+    """All IKE SAs by their number; none where no charon answers."""
+    try:
+        return asyncio.run(_read(path))
+    except Disconnected:
+        return []
+
+
+async def _read(path: Path) -> list[Sa]:
+    connection = await Connection.open(str(path))
+    try:
+        items = await connection.stream("list-sas", "list-sa")
+    finally:
+        connection.close()
+    return sorted((sa for item in items for sa in swan.sas(item)), key=lambda sa: sa.unique_id)
+
+
+class Moves:
+    """Counts the moves of a charon's IKE SAs, by its event `ike-update`, until it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self.number = 0
+        self._thread = threading.Thread(target=self._run, name="moves", daemon=True)
+        self._thread.start()
+        self._ready.wait(10)
+
+    def close(self) -> None:
+        """Count no more."""
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        self._task = self._loop.create_task(self._watch())
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._loop.close()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except ViciError:
+                # that charon died; the next one is listened to
+                await asyncio.sleep(_RETRY)
+
+    async def _listen(self) -> None:
+        connection = await Connection.open(str(self._path))
+        try:
+            await connection.register("ike-update")
+            self._ready.set()
+            async for _ in connection.events():
+                self.number += 1
+        finally:
+            connection.close()
