@@ -180,6 +180,12 @@ class SimulatedStage:
         self.world.dead.discard(link)
         self._streams.look(self.world)
 
+    def do_remote_down(self, address: str) -> None:
+        self.world.dead_remotes.add(address)
+
+    def do_remote_up(self, address: str) -> None:
+        self.world.dead_remotes.discard(address)
+
     # --- daemons and operators ---------------------------------------------------------------
 
     def do_kill_controller(self) -> None:

@@ -19,10 +19,13 @@ from vici_mif.lab.installation import VARIABLE, default_prefix
 pytestmark = pytest.mark.guest
 
 ROOT = Path(__file__).parent.parent
+FOR_THE_GUEST = ("vlan",)
+"""Scenarios that need what the development machines lack."""
 TESTS = (
     "tests/test_steering.py::test_xfrm_interfaces",
     "tests/real/test_per_path.py::test_a_link_that_goes_and_comes",
     "tests/real/test_one.py::test_the_tunnel_moves_and_comes_back",
+    *(f"tests/real/test_scenarios.py::test_on_the_lab[{name}]" for name in FOR_THE_GUEST),
 )
 
 

@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.simulated_stage import SimulatedStage
+from tests.test_guest_controller import FOR_THE_GUEST
 from vici_mif.core.document import ConfigError, Source
+from vici_mif.lab.abilities import KERNEL_ESP, NAT, VLAN
 from vici_mif.lab.scenario import stage, words
 from vici_mif.lab.scenario.checks import CHECKS
+from vici_mif.lab.scenario.lab import LabStage
 from vici_mif.lab.scenario.model import Expect, Scenario, Step, Story, Topology, parse, schema
 from vici_mif.lab.scenario.runner import ExpectationError, StageError, play
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
 DOCS = Path(__file__).parent.parent / "docs"
+KNOWN_NEEDS = {"patched", "stock", NAT, VLAN, KERNEL_ESP}
+GUEST_ONLY = {VLAN, KERNEL_ESP}
+"""What not every development machine has: such a scenario is also played in the guest."""
 HEAD = "scenario: a test\n"
 
 
@@ -41,6 +47,16 @@ def test_on_the_simulated_stage(path: Path) -> None:
     except Exception:
         print(*told, sep="\n")
         raise
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_on_a_real_stage_somewhere(path: Path) -> None:
+    """Nothing is for the simulated stage alone, and what it needs is known by name."""
+    scenario = read(path)
+
+    assert stage.unknown(scenario, LabStage) == []
+    assert scenario.needs <= KNOWN_NEEDS
+    assert path.stem in FOR_THE_GUEST or not scenario.needs & GUEST_ONLY
 
 
 def test_there_are_scenarios_and_nothing_else() -> None:

@@ -77,6 +77,7 @@ class Topology(Frozen):
     mode: Literal["road-warrior", "site"] = "road-warrior"
     uplinks: int = Field(default=3, ge=1, le=8, description="eth0, wlan0, wwan0, wwan1 ...")
     remotes: int = Field(default=1, ge=1, le=4, description="Addresses of the gateway.")
+    gateways: int = Field(default=1, ge=1, le=2, description="The second is called backup.")
     absent: tuple[str, ...] = Field(
         default=(), description="Uplinks that are not there at the beginning."
     )
@@ -98,12 +99,15 @@ class Topology(Frozen):
             name=name,
             uplinks=self.uplinks,
             remotes=self.remotes,
+            gateways=self.gateways,
             profile=Profile.SITE if self.mode == "site" else Profile.ROADWARRIOR,
             auth=Auth(self.auth),
             ipv6=self.ipv6,
             outer=self.outer,
             full=self.full,
             max_clones=self.max_clones,
+            nat=self.nat,
+            one_nat=self.one_nat,
         )
 
 

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage with real charons, the real controller and real packets: a lab."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from vici_mif.core.model import Sa
+from vici_mif.core.status import Status, TunnelStatus
+from vici_mif.lab import conf, leftovers, links, pcap, proof, sas, trial
+from vici_mif.lab.controller import Controller
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.hosts import Host
+from vici_mif.lab.impair import DOWN, UP, Impairment
+from vici_mif.lab.lab import Lab
+from vici_mif.lab.scenario.model import Scenario, Topology
+from vici_mif.lab.scenario.words import seconds
+from vici_mif.lab.topology import CLIENT, GATEWAY, ROUTER, STATION, Profile
+from vici_mif.lab.traffic import Streams, Watch, far_address
+
+GRAIN = 0.1
+"""Seconds between two looks."""
+
+_KEEP = (0, 220, 32766, 32767)
+"""Rule preferences of the kernel and of charon."""
+
+Make = Callable[[Topology], Lab]
+
+
+class LabStage:
+    """Implements `vici_mif.lab.scenario.stage.Telling`; `make` builds a lab that captures."""
+
+    name = "the lab"
+    real = True
+
+    def __init__(self, make: Make, has: frozenset[str]) -> None:
+        self._make, self.has = make, has
+        self.patience = float(os.environ.get("VICI_MIF_PATIENCE", "1"))
+        self._lab: Lab | None = None
+
+    # --- the stage ---------------------------------------------------------------------
+
+    def open(self, scenario: Scenario) -> None:
+        top = scenario.story.topology
+        self._lab = lab = self._make(top)
+        self._log = (lab.client.directory / "controller.log").open("a", buffering=1)
+        self._controller = Controller(lab, lambda line: self._log.write(line + "\n"))
+        self._controller.configure(scenario.configuration)
+        self._streams = Streams(lab, self._near)
+        self._watch = Watch(lab)
+        self._moves = sas.Moves(lab.client.vici_socket)
+        for uplink in top.absent:
+            links.remove(lab, uplink)
+        self._controller.run()
+
+    def close(self) -> None:
+        lab, self._lab = self._lab, None
+        if lab is None:
+            return
+        with contextlib.suppress(AttributeError):
+            self._moves.close()
+            self._log.close()
+        lab.down()
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def rest(self, most: float) -> None:
+        time.sleep(min(most, GRAIN))
+
+    def status(self) -> Status | None:
+        return self._controller.ask_status()
+
+    def sas(self) -> Sequence[Sa]:
+        return sas.read(self.lab.client.vici_socket)
+
+    def verdict(self) -> list[str]:
+        """Every packet between protected networks that was seen outside ESP, on any wire."""
+        self._streams.stop()
+        self._controller.kill()
+        counts = self.lab.stop_captures()
+        files = sorted(self.lab.captures.directory.glob(f"{ROUTER}-*.pcap"))
+        captures = {file.stem: list(pcap.read(file)) for file in files}
+        claims = (
+            proof.nothing_missed({place: count.dropped for place, count in counts.items()}),
+            proof.nothing_in_clear(captures, trial.protected(self.lab)),
+        )
+        return [str(claim) for claim in claims if not claim.holds]
+
+    # --- what it can tell ----------------------------------------------------------------
+
+    def moves(self) -> int:
+        return self._moves.number
+
+    def carrier(self, tunnel: TunnelStatus) -> str | None:
+        """By the captures: where this tunnel's ESP was seen while a ping was answered."""
+        began = time.time()
+        source = next((a for a in tunnel.inner if ":" not in a), "")
+        if not self._answered(source):
+            return None
+        child = tunnel.children[0]
+        seen = [self._watch.last(spi) for spi in (child.spi_out, child.spi_in)]
+        lately = [place for at, place in filter(None, seen) if at >= began - 0.01]
+        return " and ".join(sorted({self._called(place) for place in lately})) or None
+
+    def silences(self, since: float) -> Mapping[str, float]:
+        ago = time.monotonic() - since
+        return self._streams.silences(time.time() - ago) if self._streams.flows else {}
+
+    def broken(self) -> list[str]:
+        return self._streams.broken() if self._streams.flows else ["there is no connection"]
+
+    def left(self) -> list[str]:
+        return leftovers.ours(self.lab)
+
+    def pins(self) -> int:
+        return sum(sa.pinned_delay is not None for sa in self.sas())
+
+    def far_sas(self) -> Sequence[Sa]:
+        return sas.read(self.lab.gateway.vici_socket)
+
+    # --- links -----------------------------------------------------------------------------
+
+    def do_link_down(self, link: str) -> None:
+        self.lab.link_down(link)
+
+    def do_link_up(self, link: str) -> None:
+        self.lab.link_up(link)
+
+    def do_link_remove(self, link: str) -> None:
+        links.remove(self.lab, link)
+
+    def do_link_add(self, link: str) -> None:
+        links.add(self.lab, link)
+
+    def do_link_rename(self, link: str, name: str) -> None:
+        links.rename(self.lab, link, name)
+
+    def do_carrier_lost(self, link: str) -> None:
+        links.lose_carrier(self.lab, link)
+
+    def do_carrier_back(self, link: str) -> None:
+        links.restore_carrier(self.lab, link)
+
+    def do_address_add(self, link: str, address: str) -> None:
+        links.add_address(self.lab, link, address)
+
+    def do_address_remove(self, link: str, address: str) -> None:
+        links.remove_address(self.lab, link, address)
+
+    def do_address_renew(self, link: str, address: str) -> None:
+        links.renew(self.lab, link, address)
+
+    def do_vlan(self, link: str, number: str) -> None:
+        links.add_vlan(self.lab, link, int(number))
+
+    def do_bridge(self, name: str, address: str) -> None:
+        links.add_bridge(self.lab, name, address)
+
+    # --- paths -----------------------------------------------------------------------------
+
+    def do_cut(self, link: str, direction: str) -> None:
+        self.lab.cut(link, directions=(UP, DOWN) if direction == "both" else (direction,))
+
+    def do_uncut(self, link: str) -> None:
+        self.lab.uncut(link)
+
+    def do_rebind(self, link: str) -> None:
+        self.lab.rebind(link)
+
+    def do_delay(self, link: str, delay: str) -> None:
+        self.lab.impair(link, Impairment(delay_s=seconds(delay)))
+
+    def do_remote_down(self, address: str) -> None:
+        links.remote_down(self.lab, address)
+
+    def do_remote_up(self, address: str) -> None:
+        links.remote_up(self.lab, address)
+
+    # --- daemons ---------------------------------------------------------------------------
+
+    def do_kill_controller(self) -> None:
+        self._controller.kill()
+
+    def do_start_controller(self) -> None:
+        self._controller.run()
+
+    def do_stop_controller(self) -> None:
+        self._controller.stop()
+
+    def do_kill_charon(self) -> None:
+        self.lab.charons[CLIENT].kill()
+
+    def do_start_charon(self) -> None:
+        self.lab.charons[CLIENT].start()
+
+    def do_kill_gateway(self) -> None:
+        self.lab.charons[GATEWAY].kill()
+
+    def do_start_gateway(self) -> None:
+        self.lab.charons[GATEWAY].start()
+
+    # --- operators, and others' hands --------------------------------------------------------
+
+    def do_order(self, words: str) -> None:
+        done = self._controller.command(*words.split(), "-c", str(self._controller.file))
+        if done.returncode:
+            raise LabError(f"ended with {done.returncode}: {done.stdout}{done.stderr}".rstrip())
+
+    def do_terminate_by(self, which: str, side: str) -> None:
+        self._swanctl("--terminate", which, side)
+
+    def do_rekey_by(self, which: str, side: str) -> None:
+        self._swanctl("--rekey", which, side)
+
+    def do_rekey_children_by(self, side: str) -> None:
+        for sa in sas.read(self.lab.host(side).vici_socket):
+            for child in sa.children:
+                self.lab.charons[side].swanctl("--rekey", "--child-id", str(child.unique_id))
+
+    def do_load_all(self) -> None:
+        self.lab.charons[CLIENT].load()
+
+    def do_flush_rules(self) -> None:
+        for version in ("-4", "-6"):
+            said = self.lab.client.exec(["ip", version, "rule"]).stdout
+            for preference in {int(line.partition(":")[0]) for line in said.splitlines()}:
+                if preference not in _KEEP:
+                    self._delete_rules(version, preference)
+
+    def do_flush_ruleset(self) -> None:
+        self.lab.client.exec(["nft", "flush", "ruleset"])
+
+    def do_traffic_start(self) -> None:
+        far = far_address(self.lab)
+        if self._near.name == STATION:
+            near = next(w.b for w in self.lab.topology.inside if w.b.host == STATION)
+            pairs = [(near.addresses[0].partition("/")[0], far)]
+        else:
+            status = self.status()
+            tunnels = [t for peer in (status.peers if status else ()) for t in peer.tunnels]
+            pairs = [(a, far) for t in tunnels if t.children for a in t.inner if ":" not in a]
+        self._streams.start(pairs)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    @property
+    def lab(self) -> Lab:
+        assert self._lab is not None
+        return self._lab
+
+    @property
+    def _near(self) -> Host:
+        """Who sends: a station behind the client's gateway, or the client itself."""
+        site = self.lab.topology.wish.profile is Profile.SITE
+        return self.lab.host(STATION if site else CLIENT)
+
+    def _answered(self, source: str) -> bool:
+        argv = ["ping", "-n", "-q", "-c", "1", "-W", "1", *(["-I", source] if source else [])]
+        return self._near.exec([*argv, far_address(self.lab)], check=False).returncode == 0
+
+    def _called(self, designed: str) -> str:
+        """What the client calls an uplink now."""
+        now = {plan: name for name, plan in self.lab.state.names.items()}
+        return now.get(designed, designed)
+
+    def _swanctl(self, what: str, which: str, side: str) -> None:
+        charon = self.lab.charons[side]
+        if which == "all" and what == "--terminate":
+            names = conf.CONNECTIONS[self.lab.topology.wish.profile]
+            charon.swanctl(what, "--ike", names[side])
+            return
+        found = [sa for sa in sas.read(charon.host.vici_socket) if sa.established]
+        chosen = [sa for sa in found if which == "all" or sa.cloned == (which == "clone")]
+        for sa in chosen if which == "all" else chosen[:1]:
+            charon.swanctl(what, "--ike-id", str(sa.unique_id))
+
+    def _delete_rules(self, version: str, preference: int) -> None:
+        delete = ["ip", version, "rule", "del", "preference", str(preference)]
+        while self.lab.client.exec(delete, check=False).returncode == 0:
+            pass
