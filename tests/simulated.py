@@ -93,6 +93,8 @@ class World:
     late: float = 0.0
     """Seconds by which charon's events about moves are late: a busy host."""
     disk_full: bool = False
+    more: dict[str, tuple[Connection, Gateway]] = field(default_factory=dict)
+    """More connections in the same charon, and their gateways."""
 
     def __post_init__(self) -> None:
         self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
@@ -289,6 +291,7 @@ class World:
     def _seen_all(self) -> None:
         connections, sas = self.beside
         own = (self.connection,) if self.connection else ()
+        own += tuple(connection for connection, _ in self.more.values())
         self.feed(e.ConnectionsSeen((*own, *connections)))
         self.feed(e.SasSeen((*self.sas.values(), *sas)))
 
@@ -361,7 +364,7 @@ class World:
             return
         ike_id = next(self._ids)
         pair = Pair(usable[0].addresses[0].ip, ip_address(GATEWAY))
-        child = self._child(action.child, action.child, ("10.9.0.1/32",))
+        child = self._child(action.connection, action.child, action.child, ("10.9.0.1/32",))
         sa = Sa(
             ike_id, action.connection, "ESTABLISHED", pair.local, pair.remote, children=(child,)
         )
@@ -387,6 +390,9 @@ class World:
         else:
             self.later(GIVE_UP, lambda: self._not_authenticated(ike_id, action.tag, "timeout"))
 
+    def _of(self, name: str) -> tuple[Connection | None, Gateway]:
+        return self.more.get(name, (self.connection, self.gateway))
+
     def _answered(self, ike_id: int) -> None:
         if ike_id in self.sas:
             self.sas[ike_id] = replace(self.sas[ike_id], spi_responder="00c0ffee00c0ffee")
@@ -394,24 +400,28 @@ class World:
     def _authenticated(self, ike_id: int, action: a.CreateIke) -> None:
         if ike_id not in self.sas:
             return
-        if self.gateway.refuses:
+        _, gateway = self._of(action.connection)
+        if gateway.refuses:
             self._not_authenticated(ike_id, action.tag, "peer-refused")
-        elif action.childless and not self.gateway.childless:
+        elif action.childless and not gateway.childless:
             self._not_authenticated(ike_id, action.tag, "not-negotiated")
         else:
             self._establish(ike_id, action)
 
     def _establish(self, ike_id: int, action: a.CreateIke) -> None:
-        vips = tuple(self._inner(action))[: self.gateway.addresses]
+        _, gateway = self._of(action.connection)
+        vips = tuple(self._inner(action))[: gateway.addresses]
         children: tuple[Child, ...] = ()
         if action.child:
-            children = (self._child(action.child, action.child, ("10.1.0.0/16",)),)
+            children = (
+                self._child(action.connection, action.child, action.child, ("10.1.0.0/16",)),
+            )
         self.sas[ike_id] = replace(
             self.sas[ike_id],
             state="ESTABLISHED",
             family=ike_id,
-            clone_supported=self.gateway.clones,
-            mobike=self.gateway.mobike,
+            clone_supported=gateway.clones,
+            mobike=gateway.mobike,
             original_initiator=True,
             local_vips=vips,
             children=children,
@@ -424,8 +434,11 @@ class World:
     def _inner(self, action: a.CreateIke) -> Iterator[IPAddress]:
         """What a pool of each version gives to who asks."""
         asked = [str(vip) for vip in action.vips]
-        for number, vip in enumerate(asked or (self.connection.vips if self.connection else ())):
-            pool = "10.9.0.1" if ip_address(vip).version == 4 else "fd00:9::1"
+        connection, _ = self._of(action.connection)
+        names = list(self.more)
+        site = 9 + 10 * (names.index(action.connection) + 1 if action.connection in names else 0)
+        for number, vip in enumerate(asked or (connection.vips if connection else ())):
+            pool = f"10.{site}.0.1" if ip_address(vip).version == 4 else f"fd00:{site}::1"
             yield ip_address(pool) + number
 
     def _not_authenticated(self, ike_id: int, tag: str, reason: str) -> None:
@@ -433,9 +446,10 @@ class World:
             self.feed(e.SaGone(ike_id))
             self.feed(e.ActionFailed(tag, reason))
 
-    def _child(self, name: str, template: str, local_ts: tuple[str, ...]) -> Child:
+    def _child(self, of: str, name: str, template: str, local_ts: tuple[str, ...]) -> Child:
         number = next(self._ids)
-        known = self.connection.children if self.connection else ()
+        connection = self._of(of)[0]
+        known = connection.children if connection else ()
         remote = next((t.remote_ts for t in known if t.name == template), ("10.2.0.0/16",))
         spi = f"{number:08x}"
         return Child(
@@ -444,11 +458,12 @@ class World:
 
     def _do_Clone(self, action: a.Clone) -> None:  # noqa: N802
         parent = self.sas.get(action.ike_id)
+        gateway = self._of(parent.name if parent else "")[1]
         if parent is None:
             self._failed(action.tag, "sa-gone")
-        elif not self.gateway.clones:
+        elif not gateway.clones:
             self._failed(action.tag, "not-negotiated")
-        elif sum(sa.family == parent.family for sa in self.sas.values()) > self.gateway.max_clones:
+        elif sum(sa.family == parent.family for sa in self.sas.values()) > gateway.max_clones:
             self._failed(action.tag, "limit", RTT)
         elif self.reaches(parent.pair):
             self.later(2 * RTT, lambda: self._cloned(action))
@@ -489,7 +504,7 @@ class World:
         self.later(0.001, lambda: self._seen(action.ike_id))
         if not self.reaches(action.pair):
             self.later(RETURN, lambda: self._moved_back(action, "timeout"))
-        elif self.link_of(action.pair.local) in self.gateway.denied:
+        elif self.link_of(action.pair.local) in self._of(sa.name)[1].denied:
             self.later(RTT, lambda: self._moved_back(action, "unacceptable-addresses"))
         else:
             self.later(RTT, lambda: self._moved(action))
@@ -539,7 +554,7 @@ class World:
             self.feed(e.ActionFailed(action.tag, "sa-gone"))
             return
         local = action.local_ts or ("10.1.0.0/16",)
-        child = self._child(action.name, action.template, local)
+        child = self._child(sa.name, action.name, action.template, local)
         child = replace(child, if_id_in=action.if_id or 0, if_id_out=action.if_id or 0)
         self.sas[action.ike_id] = replace(sa, children=(*sa.children, child))
         self._seen(action.ike_id)

@@ -166,9 +166,13 @@ MISTAKES = {
         one("pairs: {denny: []}"),
         ["c0.yaml:3:31: connections.hq.pairs.denny: unknown key; nearest known: deny"],
     ),
-    "second peer": (
-        TWO_LINES + "  branch: {links: [eth0]}\n",
-        ["c0.yaml:4:3: connections.branch: a second peer comes in a later version"],
+    "more peers than tables": (
+        TWO_LINES + "  b: {links: [eth0], tunnels: 16}\ndaemon: {tables: 1000-1063}\n",
+        ["c0.yaml:4:3: connections.b: no routing tables are left for it: daemon.tables needs 68"],
+    ),
+    "rank from 1": (
+        one("rank: 0"),
+        ["c0.yaml:3:29: connections.hq.rank: expected greater than or equal to 1, found 0"],
     ),
     "duplicate key": (
         one("on_stop: keep, on_stop: close"),

@@ -15,7 +15,8 @@ from tests.namespace import PATIENCE
 from tests.simulated import Gateway, World, link
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.dataplane import LINK_TABLES, Numbers
+from vici_mif.core.budget import LINKS
+from vici_mif.core.dataplane import Numbers
 
 MB = 1024 * 1024
 
@@ -118,7 +119,7 @@ def test_more_links_than_there_are_tables() -> None:
     tables = [wish.table for wish in world.steering.link_tables]
 
     assert world.hq.state == "up"
-    assert len(tables) == len(set(tables)) == LINK_TABLES
+    assert len(tables) == len(set(tables)) == LINKS
 
 
 def test_a_name_of_the_past_gives_its_table_up() -> None:
@@ -130,7 +131,7 @@ def test_a_name_of_the_past_gives_its_table_up() -> None:
         others = numbers.link_table(f"ppp{number}")
         assert others not in first
         assert [numbers.link_table(name) for name in stay] == first
-        assert 7791 <= others < 7791 + LINK_TABLES
+        assert 7791 <= others < 7791 + LINKS
 
 
 def test_a_storm_of_facts_leaves_nothing_behind() -> None:

@@ -690,14 +690,14 @@ def test_everything_behind_a_dead_peer_leaves_the_host_alive() -> None:
     world.dead = {"eth0", "eth1", "eth2"}
     world.start().run(3)
     lives = [
-        r for r in world.steering.rules if r.iif == "lo" and r.table == 254 and r.priority == 158
+        r for r in world.steering.rules if r.iif == "lo" and r.table == 254 and r.priority == 159
     ]
     assert len(lives) == 1
     world.dead = set()
     world.run(20)
 
     assert world.hq.state == "up"
-    assert not [r for r in world.steering.rules if r.priority == 158]
+    assert not [r for r in world.steering.rules if r.priority == 159]
 
 
 def test_a_charon_that_goes_leaves_the_host_alive() -> None:
@@ -712,7 +712,7 @@ def test_a_charon_that_goes_leaves_the_host_alive() -> None:
     world.run(1)
 
     assert [rule for rule in world.steering.rules if rule.priority == 150] == inner != []
-    assert [r.table for r in world.steering.rules if r.priority == 158] == [254]
+    assert [r.table for r in world.steering.rules if r.priority == 159] == [254]
     assert {route.device for route in world.steering.routes} == {None}
 
 

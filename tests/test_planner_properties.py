@@ -117,7 +117,7 @@ def all_well(world: World) -> None:
             world.link_up(name)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts, connection=connections, gateway=gateways, happenings=steps)
 def test_nothing_raises_and_the_wish_is_reached(
     text: str, connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
@@ -142,6 +142,43 @@ def test_nothing_raises_and_the_wish_is_reached(
         for _, x in world.log[before:]
         if isinstance(x, a.Migrate)
     )
+
+
+def keep_the_ground(world: World) -> None:
+    """Fails where protected traffic of unbound sockets had no `unreachable` underneath."""
+
+    def watch(action: a.Action) -> None:
+        if isinstance(action, a.Steer) and action.wish.rules:
+            underneath = {str(r.destination) for r in action.wish.routes if r.device is None}
+            assert "10.100.0.0/16" in underneath
+
+    world.watchers.append(watch)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(gateway=gateways, happenings=steps)
+def test_two_peers_and_the_better_one_carries_in_the_end(
+    gateway: Gateway, happenings: list[tuple[str, object]]
+) -> None:
+    """Whatever happened: the first is up and at home, the second has no IKE SA any more."""
+    backup = replace(ROAD_WARRIOR, name="backup", remote_addrs=REMOTES[1:])
+    text = THREE + "  backup: {links: [eth0, eth1]}\n"
+    world = World(text=text, gateway=gateway, more={"backup": (backup, Gateway())})
+    keep_the_last(world)
+    keep_the_ground(world)
+    world.start()
+    for step in happenings:
+        happen(world, step)
+    all_well(world)
+    world.run(260.0)
+    hq, standby = world.status.peers
+    note(f"{hq.state}: {hq.why}; {standby.state}: {standby.why}")
+
+    assert (hq.state, standby.state) == ("up", "standby")
+    assert {sa.name for sa in world.working()} == {"hq"}
+    before = len(world.log)
+    world.run(25.0)
+    assert {type(x) for _, x in world.log[before:]} <= {a.Migrate, a.Clone, a.Probe, a.Say}
 
 
 @settings(max_examples=40, deadline=None)

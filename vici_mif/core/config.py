@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,10 +19,11 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from vici_mif.core import document, inline
+from vici_mif.core import budget, document, inline
 from vici_mif.core.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.inline import Frozen, InlineConnection
 
@@ -149,6 +150,13 @@ class ConnectionConfig(Frozen):
     def _some(cls, value: object) -> object:
         return _not_empty(value)
 
+    rank: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Among peers that protect the same the lowest that works carries. Equal "
+        "ones are independent. Default: the place in the file, from 1.",
+    )
     connection: InlineConnection | None = Field(
         default=None,
         description="The connection itself, in swanctl's terms, where charon has none.",
@@ -238,21 +246,32 @@ class Config(Frozen):
     )
     daemon: DaemonConfig = DaemonConfig()
 
-    @field_validator("connections")
-    @classmethod
-    def _one_peer(cls, value: dict[str, ConnectionConfig]) -> dict[str, ConnectionConfig]:
-        if len(value) > 1:
-            second = list(value)[1]
-            raise PydanticCustomError(
-                "place", "a second peer comes in a later version", {"at": second}
-            )
-        return value
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        tunnels = self.most_tunnels
+        short = budget.surplus(self.daemon.tables, tunnels)
+        if short is not None:
+            needed = budget.wanted(tunnels.values())
+            text = f"no routing tables are left for it: daemon.tables needs {needed}"
+            raise PydanticCustomError("place", text, {"at": ("connections", short)})
+        return self
+
+    @property
+    def most_tunnels(self) -> dict[str, int]:
+        """By peer, with spares."""
+        peers = self.connections.items()
+        return {
+            name: (peer.tunnels or budget.DEFAULT_TUNNELS) + peer.spares for name, peer in peers
+        }
+
+    def rank(self, peer: str) -> int:
+        """As configured, else its place in the file."""
+        return self.connections[peer].rank or 1 + list(self.connections).index(peer)
 
 
 LATER: frozenset[Key] = frozenset(
     {
         ("gateway",),
-        ("connections", "*", "rank"),
         ("connections", "*", "policy"),
         ("connections", "*", "probe"),
         ("connections", "*", "authenticate"),
@@ -327,11 +346,7 @@ def problem(read: Document, details: ErrorDetails) -> Problem:
     """One error of pydantic, at its place in the text."""
     context = details.get("ctx", {})
     at = [part for part in details["loc"] if part != "[key]"]
-    key: Key = (
-        (*at, *(int(p) if p.isdigit() else p for p in str(context["at"]).split(".")))
-        if ("at" in context)
-        else tuple(at)
-    )
+    key: Key = (*at, *context.get("at", ()))
     of_key = details["type"] == "extra_forbidden" or "[key]" in details["loc"] or "at" in context
     return Problem(read.place(key, of_key=of_key), document.dotted(key), _text(key, details))
 

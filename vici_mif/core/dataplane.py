@@ -9,19 +9,22 @@ Order of the rules, from `rules` on (charon's own, 220, comes after all of them)
     +4  from LINK-ADDRESS lookup T_link              the link's own default route
     +6  iif lo to TS lookup 220 suppress LEN         other connections' more specific children
     +7  iif lo to TS lookup main suppress LEN        link subnets inside TS
-    +8  iif lo lookup main                           0.0.0.0/0 and no tunnel works: the host lives
-    +9  iif lo to TS lookup T_default                unbound sockets: the default source
+    +8  iif lo to TS lookup T_default                unbound sockets: the default source
+    +9  iif lo lookup main                           0.0.0.0/0 and no tunnel works: the host lives
 
 `suppress` ignores routes whose prefix is not longer than that. `unreachable` lies underneath in
-T_inner and T_default from before the first tunnel until the peer is taken down.
+T_inner and T_default from before the first tunnel until the peer is taken down. All peers share
+T_default, so that of overlapping networks the longer prefix wins; of equal ones the first wish.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import ip_network
 
+from vici_mif.core import budget
 from vici_mif.core.family import Slot
 from vici_mif.core.model import (
     Clamp,
@@ -38,10 +41,10 @@ from vici_mif.core.model import (
     XfrmInterface,
 )
 from vici_mif.core.mtu import floored, segment
-from vici_mif.core.ranking import MOST_LINKS, Path
+from vici_mif.core.ranking import Path
 from vici_mif.core.selectors import protected
 
-INNER, LINK, SPECIFIC, LIVES, UNBOUND = 0, 2, 6, 8, 9
+INNER, LINK, SPECIFIC, UNBOUND, LIVES = 0, 2, 6, 8, 9
 """Offsets in `rules`. Inner addresses come first: charon may put them on an uplink
 (kernel-netlink does), where they look like addresses of the link."""
 
@@ -58,9 +61,6 @@ LIBIPSEC_DEVICE = "ipsec0"
 TUN_MTU = 1400
 """Bytes; kernel-libipsec gives its device this one, whatever the paths would bear."""
 
-LINK_TABLES = MOST_LINKS
-"""Tables kept for links; behind them come T_default and the inner tables."""
-
 
 @dataclass(slots=True)
 class Numbers:
@@ -68,7 +68,13 @@ class Numbers:
 
     tables: tuple[int, int]
     rules: tuple[int, int]
+    first: int = 0
+    """Inner tables that the peers before have."""
     _links: dict[str, int] = field(default_factory=dict)
+
+    def of(self, first: int) -> Numbers:
+        """For the peer whose inner tables begin there; links are everybody's."""
+        return replace(self, first=first)
 
     def link_table(self, link: str) -> int:
         """The same link keeps its table; one not asked for the longest time gives its own up.
@@ -76,7 +82,7 @@ class Numbers:
         At every step all links that are there are asked for, so that no two of them share one.
         """
         index = self._links.pop(link, None)
-        if index is None and len(self._links) < LINK_TABLES:
+        if index is None and len(self._links) < budget.LINKS:
             index = len(self._links)
         elif index is None:
             index = self._links.pop(next(iter(self._links)))
@@ -85,15 +91,20 @@ class Numbers:
 
     @property
     def default_table(self) -> int:
-        return self.tables[0] + LINK_TABLES
+        return self.tables[0] + budget.LINKS
 
     def inner_table(self, slot: int) -> int:
-        return self.tables[0] + LINK_TABLES + 1 + slot
+        return self.default_table + 1 + self.first + slot
+
+    def interface(self, slot: int) -> str:
+        """Of a tunnel, where the kernel does ESP."""
+        return f"mif{self.first + slot}"
 
     def priority(self, offset: int) -> int:
         return self.rules[0] + offset
 
 
+@lru_cache(maxsize=4096)
 def host(address: IPAddress) -> IPNetwork:
     """The address alone, as a network."""
     return ip_network(address)
@@ -160,8 +171,8 @@ def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
     table = numbers.inner_table(index)
     return Steering(
         rules=tuple(Rule(numbers.priority(INNER), a.version, table, source=host(a)) for a in slot),
-        routes=_routes(wish, table, slot, _device(wish, index)),
-        interfaces=_interface(wish, index, table, slot),
+        routes=_routes(wish, table, slot, _device(numbers, wish, index)),
+        interfaces=_interface(numbers, wish, index, slot),
     )
 
 
@@ -170,16 +181,16 @@ def if_id(numbers: Numbers, slot: int) -> int:
     return numbers.inner_table(slot)
 
 
-def _interface(wish: Inner, index: int, table: int, slot: Slot) -> tuple[XfrmInterface, ...]:
+def _interface(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> tuple[XfrmInterface, ...]:
     """Below IPv6's least MTU the kernel would take IPv6 off the interface."""
     if not wish.kernel_esp or not wish.established:
         return ()
     least = max((floored(wish.mtu, a.version) for a in slot), default=wish.mtu)
-    return (XfrmInterface(f"mif{index}", table, least),)
+    return (XfrmInterface(numbers.interface(index), if_id(numbers, index), least),)
 
 
-def _device(wish: Inner, index: int) -> str:
-    return f"mif{index}" if wish.kernel_esp else LIBIPSEC_DEVICE
+def _device(numbers: Numbers, wish: Inner, index: int) -> str:
+    return numbers.interface(index) if wish.kernel_esp else LIBIPSEC_DEVICE
 
 
 def _routes(wish: Inner, table: int, slot: Slot, device: str) -> tuple[Route, ...]:
@@ -212,16 +223,17 @@ def _unbound(numbers: Numbers, wish: Inner) -> Steering:
         return Steering()
     table = numbers.default_table
     first = wish.slots[wish.first] if wish.slots else ()
-    rules = [rule for remote in wish.remotes for rule in _to(numbers, remote, table)]
+    rules = [rule for remote in wish.remotes for rule in _to(numbers, remote, table, wish.works)]
     return Steering(
         rules=(*host_lives(numbers, wish.remotes, wish.works), *rules),
-        routes=_routes(wish, table, first, _device(wish, wish.first)),
+        routes=_routes(wish, table, first, _device(numbers, wish, wish.first)),
     )
 
 
-def _to(numbers: Numbers, remote: IPNetwork, table: int) -> tuple[Rule, ...]:
+def _to(numbers: Numbers, remote: IPNetwork, table: int, works: bool) -> tuple[Rule, ...]:
     version, length = remote.version, remote.prefixlen
     to = remote if length else None
+    unbound = Rule(numbers.priority(UNBOUND), version, table, destination=to, iif="lo")
     return (
         Rule(
             numbers.priority(SPECIFIC),
@@ -239,7 +251,7 @@ def _to(numbers: Numbers, remote: IPNetwork, table: int) -> tuple[Rule, ...]:
             iif="lo",
             suppress_prefixlength=length,
         ),
-        Rule(numbers.priority(UNBOUND), version, table, destination=to, iif="lo"),
+        *((unbound,) if length or works else ()),
     )
 
 
@@ -323,11 +335,14 @@ def join_guards(parts: Iterable[GuardWish | None]) -> GuardWish | None:
 
 
 def join(parts: Iterable[Steering]) -> Steering:
-    """Several wishes as one, nothing twice."""
+    """Several wishes as one, nothing twice; of two routes to one place the first one's."""
     both = list(parts)
+    routes: dict[tuple[int, IPNetwork, int], Route] = {}
+    for route in (x for part in both for x in part.routes):
+        routes.setdefault((route.table, route.destination, route.metric), route)
     return Steering(
         rules=tuple(dict.fromkeys(x for part in both for x in part.rules)),
-        routes=tuple(dict.fromkeys(x for part in both for x in part.routes)),
+        routes=tuple(routes.values()),
         link_tables=tuple(dict.fromkeys(x for part in both for x in part.link_tables)),
         interfaces=tuple(dict.fromkeys(x for part in both for x in part.interfaces)),
     )

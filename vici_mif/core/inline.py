@@ -161,7 +161,7 @@ class InlineConnection(_Connection):  # type: ignore[misc, valid-type]
     def _secrets_fit(self) -> InlineConnection:
         for name, entry in self.secrets.items():
             if fault := _misfit(name, entry):
-                raise PydanticCustomError("place", fault, {"at": f"secrets.{name}"})
+                raise PydanticCustomError("place", fault, {"at": ("secrets", name)})
         return self
 
     @model_validator(mode="after")

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from vici_mif.core.budget import DEFAULT_TUNNELS
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.family import slots_of
 from vici_mif.core.model import Connection, Sa
-
-DEFAULT_TUNNELS = 4
-"""At most so many without `tunnels:`: each takes an inner address at the gateway."""
 
 STOCK = (
     "this charon lacks the series and moves its one tunnel alone; `vici-mif charon build` makes "

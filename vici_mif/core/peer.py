@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
 
 from vici_mif.core import events as e
-from vici_mif.core import ranking, swan
+from vici_mif.core import ranking
 from vici_mif.core.actions import Initiate, ReadSa
+from vici_mif.core.alternatives import Role
 from vici_mif.core.authentication import Authentication, How
 from vici_mif.core.byhand import ByHand
 from vici_mif.core.children import Children, carrier
@@ -25,6 +25,7 @@ from vici_mif.core.family import Tunnel, choose, template_of
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
+from vici_mif.core.hints import hints
 from vici_mif.core.homes import Homes
 from vici_mif.core.learned import Learned
 from vici_mif.core.loading import Loading
@@ -33,7 +34,6 @@ from vici_mif.core.model import (
     ChildTemplate,
     Connection,
     GuardWish,
-    IPAddress,
     Link,
     PathName,
     Sa,
@@ -62,9 +62,13 @@ REFUSED_DELAY = 300.0
 class Peer:
     """A gateway we authenticate with."""
 
-    def __init__(self, name: str, config: ConnectionConfig, numbers: Numbers, base: str) -> None:
+    def __init__(
+        self, name: str, config: ConnectionConfig, rank: int, numbers: Numbers, base: str
+    ) -> None:
         self.name = name
         self.config = config
+        self.rank = rank
+        self.role = Role()
         self.paths = Paths()
         self.pins = Pins(name)
         self.moves = Moves(name, self.pins)
@@ -195,14 +199,15 @@ class Peer:
             self.shape,
             self._links,
             turn.world.kernel_esp,
-            self.works,
+            self.works or bool(self.role.behind or self.role.instead),
             self.config.mtu,
         )
 
     def _is_cleared(self, turn: Turn) -> bool:
-        return self._wants_down(turn) and not turn.world.named(self.name)
+        return self.wants_down(turn) and not turn.world.named(self.name)
 
-    def _wants_down(self, turn: Turn) -> bool:
+    def wants_down(self, turn: Turn) -> bool:
+        """By an order, or because the controller ends and so do its tunnels."""
         closes = self.stopping and self.config.on_stop == "close"
         return closes or turn.world.orders.down(self.name) is not None
 
@@ -217,8 +222,10 @@ class Peer:
             self.pins.give_back(turn, self.tunnels)
         elif self.closing.suspects(turn, sas):
             return
-        elif self._wants_down(turn):
+        elif self.wants_down(turn):
             self._close(turn, sas)
+        elif self.role.behind and self.shape.word != "passive":
+            self._stand_by(turn, sas)
         elif self._prepare(turn):
             self._build(turn, steady)
 
@@ -226,6 +233,11 @@ class Peer:
         self.authentication.reset()
         turn.book.drop(("auth", self.name))
         self.closing.terminate(turn, sas)
+
+    def _stand_by(self, turn: Turn, sas: Sequence[Sa]) -> None:
+        """Known to charon and resolved, so that it can begin at once; nothing at the gateway."""
+        self._prepare(turn)
+        self._close(turn, sas)
 
     def _prepare(self, turn: Turn) -> bool:
         """The connection is there, and names are being resolved."""
@@ -254,7 +266,7 @@ class Peer:
         """Moves first: they are what cannot wait."""
         hold_down = self.config.hold_down
         self.moves.step(turn, self.tunnels, self.paths, hold_down, steady)
-        if steady:
+        if steady and not self.role.waits(turn.now):
             self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
         if not self._by_hand.doomed(turn.world):  # its place is free only then
             self.growth.step(turn, self.tunnels, self.paths, self.shape)
@@ -283,27 +295,11 @@ class Peer:
     def _how(self, connection: Connection) -> How:
         childless = self.authentication.childless and self.shape.per_path
         templates = self.templates()
-        child = None if childless or not templates else templates[0].name
-        vips = self._hints(connection) if childless else ()
-        return How(self.name, vips, child)
-
-    def _hints(self, connection: Connection) -> tuple[IPAddress, ...]:
-        """One inner address per tunnel and spare: those the operator names, else distinct hints.
-
-        Never those of before: asked for .1 and .2, a memory pool that gave both back hands out
-        its first free lease (.2) for .1 and, since .2 is this host's now, .2 once more. For
-        hints that are no addresses of the pool it gives each of them once (mem_pool.c).
-        """
+        waits = self.authentication.childless and bool(self.role.instead)
+        child = None if childless or waits or not templates else templates[0].name
         count = tunnels(self.config, self.paths.count) + self.config.spares
-        versions: dict[int, type[IPv4Address | IPv6Address]] = {4: IPv4Address, 6: IPv6Address}
-        asked: tuple[IPAddress, ...] = tuple(map(swan.address, connection.vips))
-        asked = asked or (IPv4Address(0),)
-        hints: list[IPAddress] = []
-        for version in dict.fromkeys(a.version for a in asked):
-            named = [a for a in asked if a.version == version and int(a)]
-            fresh: list[IPAddress] = [versions[version](i + 1) for i in range(count)]
-            hints.extend([*dict.fromkeys(named), *fresh][:count])
-        return tuple(hints) if count > 1 else ()
+        vips = hints(connection.vips, count) if childless else ()
+        return How(self.name, vips, child)
 
     # --- by hand ---------------------------------------------------------------
 

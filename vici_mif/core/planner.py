@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import assert_never
 
-from vici_mif.core import dataplane, ordered, report
+from vici_mif.core import budget, dataplane, ordered, report
 from vici_mif.core import events as e
 from vici_mif.core.actions import Action, Guard, KeepFootprints, ReadAll, Steer, StoreOrders
 from vici_mif.core.config import Config
@@ -19,6 +19,7 @@ from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import GuardWish, Order, Steering
 from vici_mif.core.peer import Peer
 from vici_mif.core.requests import Book, Request
+from vici_mif.core.rivalry import Rivalry
 from vici_mif.core.status import Clock, Status
 from vici_mif.core.turn import Turn
 from vici_mif.core.world import World
@@ -36,9 +37,12 @@ class Planner:
         self.world = World()
         self._book = Book()
         numbers = Numbers(config.daemon.tables, config.daemon.rules)
+        firsts = budget.firsts(config.most_tunnels)
         self.peers = {
-            name: Peer(name, wish, numbers, base) for name, wish in config.connections.items()
+            name: Peer(name, wish, config.rank(name), numbers.of(firsts[name]), base)
+            for name, wish in config.connections.items()
         }
+        self._rivalry = Rivalry(self.peers)
         self._steering: Steering | None = None
         self._guard: GuardWish | None = None
         self._guarded = False
@@ -220,6 +224,7 @@ class Planner:
         for peer in self.peers.values():
             peer.stopping = self._stop_at is not None
             peer.observe(turn)
+        self._rivalry.give_roles(turn)
         self._ground(turn)
         for peer in self.peers.values():
             peer.act(turn, self._steady)
@@ -242,10 +247,11 @@ class Planner:
 
         Also an empty wish is said once: a killed predecessor may have left something.
         """
-        wish = dataplane.join([peer.steering(turn) for peer in self.peers.values()])
+        order = self._rivalry.order(turn)
+        wish = dataplane.join([peer.steering(turn) for peer in order])
         if wish != self._steering:
             turn.ask(("steer", ""), lambda tag: Steer(tag, wish))
-        guard = dataplane.join_guards(peer.guard(turn) for peer in self.peers.values())
+        guard = dataplane.join_guards(peer.guard(turn) for peer in order)
         if guard != self._guard or not self._guarded:
             turn.ask(("guard", ""), lambda tag: Guard(tag, guard))
         left = tuple(f for peer in self.peers.values() if (f := peer.footprint(turn)))

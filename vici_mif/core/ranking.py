@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from vici_mif.core import pairing
+from vici_mif.core import budget, pairing
 from vici_mif.core.config import LinkMatch, Pairs
 from vici_mif.core.model import IPAddress, IPInterface, Link, Pair, PathName
 from vici_mif.core.path import WORKS, PathState
 from vici_mif.core.remotes import Remote
 
 EACH_WITH_EACH = Pairs()
-
-MOST_LINKS = 40
-"""Links at a time: each has a routing table of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ def candidates(
 def _links(
     wanted: Sequence[LinkMatch], links: Sequence[Link]
 ) -> list[tuple[int, str, Link | None]]:
-    """Entry of the configuration, name, and the link where it is there; the best MOST_LINKS."""
+    """Entry of the configuration, name, and the link where it is there; as many as have tables."""
     found: dict[str, tuple[int, Link | None]] = {}
     for entry, match in enumerate(wanted):
         fitting = sorted((link for link in links if match.fits(link.name)), key=lambda x: x.name)
@@ -88,7 +85,7 @@ def _links(
         if match.exact:
             found.setdefault(match.match, (entry, None))
     all_of_them = [(entry, name, link) for name, (entry, link) in found.items()]
-    return all_of_them[:MOST_LINKS]
+    return all_of_them[: budget.LINKS]
 
 
 def _path(name: str, link: Link | None, remote: Remote, denied: bool) -> Path:

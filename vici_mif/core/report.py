@@ -36,6 +36,8 @@ def standing(peer: Peer, world: World, book: Book) -> Standing:
     waiting = _waiting(peer, world, book)
     if waiting is not None:
         return waiting
+    if peer.role.behind:
+        return Standing("standby", f"{peer.role.behind} carries the same traffic")
     if not world.patched:
         return _stock(peer, world)
     if peer.shape.refused and not peer.works:
@@ -105,7 +107,16 @@ def _down(peer: Peer, world: World, book: Book) -> Standing:
         if not peer.paths.seats():
             why = ordered.drained(world.orders, peer.name, peer.paths) or why
     begun = "opening the first tunnel" if peer.tunnels else "authenticating"
+    if peer.role.instead:
+        return Standing("down", _replaced(peer, why or begun))
     return Standing("down", why or begun, on_its_way=not why)
+
+
+def _replaced(peer: Peer, why: str) -> str:
+    instead = peer.role.instead
+    if peer.role.free_at is None:
+        return f"{why}; {instead} carries in its place"
+    return f"works again, and takes over from {instead} after its hold-down"
 
 
 def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address, ip_network, summarize_address_range
 
 from vici_mif.core.model import ChildTemplate, IPNetwork, Selector
 
 
+@lru_cache(maxsize=4096)
 def network(ts: str) -> IPNetwork | None:
     """The network of `10.1.0.0/16`, `10.1.0.1/32[tcp/80]`; None for `dynamic` and ranges."""
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vici_mif.core.budget import DEFAULT_TUNNELS
 from vici_mif.core.config import Config
-from vici_mif.core.mode import DEFAULT_TUNNELS
 from vici_mif.core.model import ChildTemplate, Connection
 
 FILE = "/etc/swanctl/conf.d/zz-vici-mif.conf"

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the routing tables of `daemon.tables` are divided: links, one for all, inner ones. Pure.
+
+A peer's inner tables begin where its place in the file says, in steps of a unit: another tunnel
+or one more peer at the end does not renumber the others, whose interfaces stand in the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+LINKS = 40
+"""Tables kept for links; behind them come T_default and the inner tables."""
+
+DEFAULT_TUNNELS = 4
+"""At most so many without `tunnels:`: each takes an inner address at the gateway."""
+
+UNIT = 9
+"""Inner tables of a peer with up to so many tunnels."""
+
+
+def firsts(tunnels: Mapping[str, int]) -> dict[str, int]:
+    """By peer, in the order of the file: how many inner tables the peers before have.
+
+    `tunnels`: with spares, at most.
+    """
+    found, first = {}, 0
+    for name, most in tunnels.items():
+        found[name] = first
+        first += _needed(most)
+    return found
+
+
+def surplus(tables: tuple[int, int], tunnels: Mapping[str, int]) -> str | None:
+    """The first peer for which there are not enough tables."""
+    room = tables[1] - tables[0] + 1 - LINKS - 1
+    starts = firsts(tunnels)
+    return next((name for name in starts if starts[name] + _needed(tunnels[name]) > room), None)
+
+
+def wanted(tunnels: Iterable[int]) -> int:
+    """Tables that these peers need altogether."""
+    return LINKS + 1 + sum(map(_needed, tunnels))
+
+
+def _needed(tunnels: int) -> int:
+    return UNIT * -(-tunnels // UNIT)
