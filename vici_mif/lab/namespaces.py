@@ -29,6 +29,8 @@ NETNS_DIR = Path("/run/netns")
 _AF = {4: 2, 6: 10}
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
 _MAIN = 254
+# the preference of rules for a source: before charon's own, 220
+_BY_SOURCE = 210
 _IFA_F_NODAD = 0x02
 _PROTO_DHCP, _PROTO_RA, _PROTO_STATIC = 16, 9, 4
 
@@ -135,6 +137,8 @@ def raise_port(name: str, port: Port) -> None:
         versions = {family(address) for address in port.addresses}
         for gateway in (g for g in port.gateways if family(g) in versions):
             _add_default(ipr, index, port, gateway)
+            if port.table:
+                _leave_by(ipr, index, port, gateway)
         for network, hop in port.routes:
             _add_route(ipr, index, network, hop)
 
@@ -241,6 +245,19 @@ def _add_default(ipr: Any, index: int, port: Port, gateway: str) -> None:
             priority=port.metric,
             **route,
         )
+
+
+def _leave_by(ipr: Any, index: int, port: Port, gateway: str) -> None:
+    """Packets from the port's address take this next hop, whatever the main table prefers."""
+    version = family(gateway)
+    source = next(bare(a) for a in port.addresses if family(a) == version)
+    length = {4: 32, 6: 128}[version]
+    rule = {"src": source, "src_len": length, "table": port.table, "priority": _BY_SOURCE}
+    route = {"dst": _ANY[version], "gateway": gateway, "oif": index, "table": port.table}
+    with _tolerated(errno.EEXIST):
+        ipr.rule("add", family=_AF[version], **rule)
+    with _tolerated(errno.EEXIST):
+        ipr.route("add", family=_AF[version], proto=_PROTO_STATIC, **route)
 
 
 def _add_route(ipr: Any, index: int, network: str, hop: str) -> None:

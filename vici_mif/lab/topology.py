@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 
@@ -32,6 +32,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 _REMOTE_NETS = ("203.0.113", "198.51.100", "198.18.1", "198.18.2")
 _BACKUP_NET = ("198.18.9", "2001:db8:109:")
+# of the gateway's first wire
+_SOURCE_TABLE = 101
 MAX_UPLINKS, MAX_REMOTES, MAX_GATEWAYS = 8, len(_REMOTE_NETS), 2
 
 # What a host in the middle of the Internet answers on: the router's loopback has it.
@@ -117,6 +119,8 @@ class Port:
     gateways: tuple[str, ...] = ()
     metric: int = 0
     dynamic: bool = False
+    # what is sent from its addresses leaves by it: a table of its own; 0 without
+    table: int = 0
     # networks behind a neighbour: (network, next hop)
     routes: tuple[tuple[str, str], ...] = ()
 
@@ -248,8 +252,10 @@ def _uplink(i: int, name: str, metric: int, dual: bool) -> Wire:
 
 
 def _remote(j: int, dual: bool) -> Wire:
+    """A gateway with several addresses answers from each by its own wire."""
     net = (_REMOTE_NETS[j], f"2001:db8:10{j}:")
-    return _outside(f"gw{j}", GATEWAY, f"eth{j}", net, 100 + j, dual)
+    wire = _outside(f"gw{j}", GATEWAY, f"eth{j}", net, 100 + j, dual)
+    return replace(wire, b=replace(wire.b, table=_SOURCE_TABLE + j))
 
 
 def _standby(dual: bool) -> Wire:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures 1, 2 and 3 of the seed draft: several interfaces at one end, at the other, at both."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, ping, running
+from vici_mif.core.status import PeerStatus
+from vici_mif.lab.lab import Lab
+from vici_mif.lab.topology import GATEWAY
+
+UPLINKS = ("eth0", "wlan0")
+SERVER = "10.100.0.2"
+FIRST, SECOND = "203.0.113.1", "198.51.100.1"
+
+FIGURES = {
+    "figure 1": (2, 1, {f"{link}/{FIRST}" for link in UPLINKS}),
+    "figure 2": (1, 2, {f"eth0/{remote}" for remote in (FIRST, SECOND)}),
+    "figure 3": (2, 2, {f"{link}/{remote}" for link in UPLINKS for remote in (FIRST, SECOND)}),
+}
+
+
+def config(uplinks: int, more: str = "") -> str:
+    return f"{{links: [{', '.join(UPLINKS[:uplinks])}], hold_down: 1s, spares: 0{more}}}"
+
+
+def at_home(peer: PeerStatus, paths: set[str]) -> bool:
+    seated = {t.home: t.current for t in peer.tunnels if t.children}
+    return peer.state == "up" and seated == {path: path for path in paths}
+
+
+def pairs(lab: Lab, host: str) -> set[tuple[str, str]]:
+    """The pairs of addresses, as that end's charon has them."""
+    return {(str(sa.local), str(sa.remote)) for sa in rig.sas(lab, host)}
+
+
+def esp(lab: Lab, remote: int) -> list[str]:
+    """ESP in UDP on the wire of one of the gateway's addresses."""
+    wire = lab.topology.remotes[remote]
+    file = lab.captures.file("router", wire.a.name)
+    argv = ["tcpdump", "-n", "-r", str(file), "udp port 4500 and udp[8:4] != 0"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_one_authentication_and_a_tunnel_on_each_path(make_lab: MakeLab, figure: str) -> None:
+    """n x m tunnels, each at its own pair at both ends, each with its own inner address."""
+    uplinks, remotes, paths = FIGURES[figure]
+    lab = make_lab(uplinks=uplinks, remotes=remotes, capture=True)
+    with running(lab, config(uplinks)) as controller:
+        peer = controller.until(lambda p: at_home(p, paths))
+
+        assert (peer.authentications, peer.clones) == (1, len(paths) - 1)
+        assert len(pairs(lab, "client")) == len(paths)
+        assert {(remote, local) for local, remote in pairs(lab, GATEWAY)} == pairs(lab, "client")
+        inner = {t.inner[0] for t in peer.tunnels}
+        assert len(inner) == len(paths)
+        assert all(ping(lab, SERVER, address, count=3) == 3 for address in inner)
+
+    lab.stop_captures()
+    for link in UPLINKS[:uplinks]:
+        assert rig.captured(lab, link, rig.INSIDE) == []
+    for number in range(remotes):
+        assert len(esp(lab, number)) >= 6 * uplinks
+
+
+@pytest.fixture
+def client(make_lab: MakeLab) -> Iterator[Controller]:
+    """Figure 3."""
+    lab = make_lab(uplinks=2, remotes=2, capture=True)
+    with running(lab, config(2)) as controller:
+        controller.until(lambda p: at_home(p, FIGURES["figure 3"][2]))
+        yield controller
+    lab.stop_captures()
+    for link in UPLINKS:
+        assert rig.captured(lab, link, rig.INSIDE) == []
+
+
+def test_a_link_goes_and_comes(client: Controller) -> None:
+    """Both tunnels of the link are parked on the other one, with their addresses, and return."""
+    lab = client.lab
+    before = client.peer
+    lab.link_down("wlan0")
+    parked = client.until(lambda p: len(p.tunnels) == 4 and all(_on("eth0", t) for t in p.tunnels))
+    assert all(ping(lab, SERVER, t.inner[0], count=2) == 2 for t in parked.tunnels)
+    lab.link_up("wlan0")
+    after = client.until(lambda p: at_home(p, FIGURES["figure 3"][2]))
+
+    assert after.authentications == 1
+    assert {t.inner for t in after.tunnels} == {t.inner for t in before.tunnels}
+
+
+def _on(link: str, tunnel: object) -> bool:
+    return str(getattr(tunnel, "current", "")).startswith(f"{link}/")
