@@ -88,17 +88,23 @@ class Controller:
 
     @property
     def peer(self) -> PeerStatus:
-        (peer,) = self.status().peers
-        return peer
+        """The only peer, or the first."""
+        return self.status().peers[0]
 
-    def until(self, check: Callable[[PeerStatus], object], within: float = PATIENCE) -> PeerStatus:
+    def named(self, name: str) -> PeerStatus:
+        """One of several peers."""
+        return next(peer for peer in self.status().peers if peer.name == name)
+
+    def until(
+        self, check: Callable[[PeerStatus], object], within: float = PATIENCE, name: str = ""
+    ) -> PeerStatus:
         """Until the peer's status is so; shows the last one where it is not."""
         seen: list[PeerStatus] = []
 
         def holds() -> bool:
             assert self.runs, f"the controller ended:\n{self.said()}"
             try:
-                seen.append(self.peer)
+                seen.append(self.named(name) if name else self.peer)
             except ControlError:
                 return False
             return bool(check(seen[-1]))

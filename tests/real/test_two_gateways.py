@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two gateways with identities of their own before the same server: one carries, one stands by."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.namespace import eventually
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, ping, running
+from vici_mif.lab.lab import Lab
+
+UPLINKS = ("eth0", "wlan0")
+PEER = "{links: [eth0, wlan0], hold_down: 2s}"
+TWO = f"{PEER}\n  backup: {PEER}"
+SERVER = "10.100.0.2"
+PROTECTED = "(net 10.222.0.0/24 or net 10.223.0.0/24) and net 10.100.0.0/24"
+
+
+@pytest.fixture
+def client(make_lab: MakeLab) -> Iterator[Controller]:
+    lab = make_lab(uplinks=2, gateways=2, capture=True)
+    with running(lab, TWO) as controller:
+        controller.until(lambda p: p.state == "up")
+        controller.until(lambda p: p.state == "standby", name="backup")
+        yield controller
+    lab.stop_captures()
+    for link in UPLINKS:
+        assert rig.captured(lab, link, f"{PROTECTED} and not udp port 4500") == []
+
+
+def owners(lab: Lab) -> set[str]:
+    """Connections that have an authenticated IKE SA."""
+    return {sa.name for sa in rig.sas(lab) if sa.established}
+
+
+@contextmanager
+def pinging(lab: Lab) -> Iterator[list[float]]:
+    """Unbound pings, 20 a second; afterwards the gaps between answers, in seconds."""
+    gaps: list[float] = []
+    argv = ["ping", "-n", "-D", "-i", "0.05", SERVER]
+    child = lab.client.spawn("ping", argv, stdout=subprocess.PIPE, text=True)
+    try:
+        yield gaps
+    finally:
+        child.terminate()
+        said, _ = child.communicate(timeout=10)
+    times = [float(at) for at in re.findall(r"^\[([\d.]+)\].*time=", said, re.MULTILINE)]
+    gaps.extend(b - a for a, b in itertools.pairwise(times))
+
+
+def test_the_standby_costs_its_gateway_nothing(client: Controller) -> None:
+    """No IKE SA there; status is 0."""
+    lab = client.lab
+
+    assert owners(lab) == {"hq"}
+    assert rig.sas(lab, "backup") == []
+    assert client.command("status").returncode == 0
+    assert ping(lab, SERVER, count=3) == 3
+
+
+def test_a_gateway_that_closes_is_replaced_and_returns(client: Controller) -> None:
+    """The other takes over within seconds; the way back loses nothing to speak of."""
+    lab = client.lab
+    lab.charons["gateway"].stop()
+    client.until(lambda p: p.state == "up", within=20, name="backup")
+    assert owners(lab) == {"backup"}
+    assert "backup carries in its place" in client.peer.why
+    eventually(lambda: ping(lab, SERVER, count=1) == 1, 10)
+
+    with pinging(lab) as gaps:
+        lab.charons["gateway"].start()
+        client.until(lambda p: p.state == "up")
+        client.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")
+        eventually(lambda: owners(lab) == {"hq"}, 20)
+
+    assert max(gaps) < 1.0
+    assert ping(lab, SERVER, count=3) == 3
+
+
+def test_down_is_about_one_peer(client: Controller) -> None:
+    """`down hq` hands over, `up hq` takes back; `status backup` shows that one alone."""
+    lab = client.lab
+    assert client.command("down", "hq").returncode == 0
+    client.until(lambda p: p.state == "up", within=20, name="backup")
+    eventually(lambda: ping(lab, SERVER, count=1) == 1, 10)
+    shown = client.command("status", "backup").stdout
+    assert "peer backup" in shown
+    assert "peer hq" not in shown
+    assert client.command("up", "hq").returncode == 0
+    client.until(lambda p: p.state == "up")
+    client.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")
+
+    assert ping(lab, SERVER, count=3) == 3
+
+
+def test_the_controller_dies_while_the_standby_carries(client: Controller) -> None:
+    """Its successor adopts the standby's tunnels as they are."""
+    lab = client.lab
+    lab.charons["gateway"].stop()
+    client.until(lambda p: p.state == "up", within=20, name="backup")
+    before = rig.spis(lab)
+    client.kill()
+    client.start()
+    client.until(lambda p: p.state == "up", name="backup")
+
+    assert before <= rig.spis(lab)
+    assert ping(lab, SERVER, count=3) == 3
