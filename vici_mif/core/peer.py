@@ -86,6 +86,9 @@ class Peer:
         self._loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
         self.tunnels: tuple[Tunnel, ...] = ()
+        self._stood: tuple[Tunnel, ...] = ()
+        """Those from before charon went: if only its socket did, they carry on; if charon did,
+        the kernel drops what leads to them and `unreachable` is left."""
         self.shape = Shape("one", False, 1)
         self.stopping = False
         self.unloaded = False
@@ -94,7 +97,7 @@ class Peer:
 
     def observe(self, turn: Turn) -> None:
         """Paths, members and mode from the world as it is."""
-        world = turn.world
+        world, self._stood = turn.world, ()
         self.connection = self._loaded(world)
         if self.connection is not None and world.links is not None:
             peers = self._remotes(turn)
@@ -195,7 +198,7 @@ class Peer:
             self.connection,
             self.templates(),
             self.paths,
-            self.tunnels,
+            self.tunnels or self._stood,
             self.shape,
             self._links,
             turn.world.kernel_esp,
@@ -374,7 +377,7 @@ class Peer:
 
     def charon_gone(self, now: float) -> None:
         self._loading.charon_gone()
-        self.tunnels = ()
+        self._stood, self.tunnels = self.tunnels or self._stood, ()
         self.authentication.reset()
         self.moves.reset()
         self.pins.forget_all()

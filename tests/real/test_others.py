@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Others' hands under traffic: what they take away is back at once, what they order is obeyed.
+
+Nothing protected leaves in clear meanwhile: every capture is searched at the end.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import pytest
+
+from tests.namespace import eventually
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, on, ping, running
+from tests.real.traffic import Traffic, traffic
+from vici_mif.core.status import PeerStatus
+from vici_mif.lab.lab import Lab
+from vici_mif.lab.topology import Profile
+
+UPLINKS = ("eth0", "wlan0")
+CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
+SITE_FAR = "10.2.0.2"
+
+
+def all_home(peer: PeerStatus) -> bool:
+    seated = on(peer)
+    return peer.state == "up" and all(
+        link in seated and seated[link].home == seated[link].current and seated[link].children
+        for link in UPLINKS
+    )
+
+
+def inner(peer: PeerStatus) -> list[str]:
+    return sorted(address for tunnel in peer.tunnels for address in tunnel.inner)
+
+
+def said(name: str, figure: float) -> None:
+    print(f"{name}: {figure * 1000:.0f} ms")
+
+
+@pytest.fixture
+def client(make_lab: MakeLab) -> Iterator[Controller]:
+    lab = make_lab(uplinks=2, capture=True)
+    with running(lab, CONFIG) as controller:
+        controller.until(all_home)
+        yield controller
+    lab.stop_captures()
+    for link in UPLINKS:
+        assert rig.captured(lab, link, rig.INSIDE) == []
+
+
+@pytest.fixture
+def flows(client: Controller) -> Iterator[Traffic]:
+    with traffic(client.lab, inner(client.peer)) as going:
+        yield going
+
+
+def ip(lab: Lab, command: str) -> str:
+    return lab.client.exec(["ip", *command.split()], check=False).stdout
+
+
+def flush_rules(lab: Lab) -> None:
+    """As systemd-networkd does with `ManageForeignRoutingPolicyRules`: all that is not its own."""
+    rules = [line.partition(":")[0] for line in ip(lab, "rule").splitlines() if "proto 77" in line]
+    batch = "\n".join(f"rule del pref {number}" for number in rules)
+    lab.client.exec(["ip", "-force", "-batch", "-"], stdin=batch + "\n", check=False)
+
+
+def flush_routes(lab: Lab) -> None:
+    """Its `ManageForeignRoutes`."""
+    ip(lab, "route flush table all proto 77")
+
+
+@contextmanager
+def monitored(lab: Lab) -> Iterator[Callable[[], list[tuple[float, bool]]]]:
+    """What the kernel tells of rules and routes of ours: when, and whether it was a deletion."""
+    log = lab.client.directory / "monitor.log"
+    argv = ["stdbuf", "-oL", "ip", "-ts", "monitor", "rule", "route"]
+    with log.open("wb") as out:
+        monitor = lab.client.spawn("monitor", argv, stdout=out)
+
+    def read() -> list[tuple[float, bool]]:
+        lines = [line for line in log.read_text().splitlines() if "proto 77" in line]
+        found = [re.match(r"\[(\S+)\] (Deleted )?", line) for line in lines]
+        return [(datetime.fromisoformat(m[1]).timestamp(), bool(m[2])) for m in found if m]
+
+    try:
+        yield read
+    finally:
+        monitor.kill()
+        monitor.wait()
+
+
+def restored_within(lab: Lab, take: Callable[[Lab], None], bound: float) -> float:
+    """Seconds from the deletion until all of ours stands again as before."""
+    before = sorted(rig.ours(lab))
+    assert before
+    take(lab)
+    at = time.monotonic()
+    eventually(lambda: sorted(rig.ours(lab)) == before, within=bound)
+    return time.monotonic() - at
+
+
+@pytest.mark.parametrize("take", [flush_rules, flush_routes])
+def test_rules_and_routes_are_put_back(
+    client: Controller, flows: Traffic, take: Callable[[Lab], None]
+) -> None:
+    """Three times in a row; counted, shown, and not a packet in clear."""
+    at = time.time()
+    for _ in range(3):
+        with monitored(client.lab) as told:
+            restored_within(client.lab, take, 5)
+            eventually(lambda t=told: t() and not t()[-1][1])
+            said(take.__name__, told()[-1][0] - min(at for at, deleted in told() if deleted))
+    eventually(flows.flowing)
+    said("longest silence of a flow", flows.silence(at))
+
+    assert client.status().daemon.restored.routing >= 3
+    assert "put back" in client.command("status").stdout
+    assert flows.tcp_failures() == []
+    assert client.peer.authentications == 1
+
+
+def test_flush_ruleset_is_undone(make_lab: MakeLab) -> None:
+    """Debian's nftables.service begins with it; the site's guard is back, nothing left in clear."""
+    lab = make_lab(profile=Profile.SITE, uplinks=2, capture=True)
+    with running(lab, CONFIG) as controller:
+        controller.until(lambda p: p.state == "up" and any(t.children for t in p.tunnels))
+        lab.charons["gateway"].kill()
+        for _ in range(3):
+            took = restored_within(lab, lambda it: it.client.exec(["nft", "flush", "ruleset"]), 5)
+            said("flush ruleset", took)
+        assert controller.status().daemon.restored.guard == 3
+        assert ping(lab, SITE_FAR, count=3, host="station") == 0
+    lab.stop_captures()
+    for link in UPLINKS:
+        assert rig.captured(lab, link, "net 10.2.0.0/16 and not udp port 4500") == []
+
+
+def test_load_all_unchanged_is_nothing(client: Controller, flows: Traffic) -> None:
+    """The operator loads his files again and again under traffic."""
+    lab, before, at = client.lab, rig.spis(client.lab), time.time()
+    mark = len(client.log.read_text())
+    for _ in range(5):
+        lab.charons["client"].load()
+        lab.charons["gateway"].load()
+    eventually(lambda: time.time() > at + 7)
+
+    assert flows.lost(at, time.time()) == {}
+    assert rig.spis(lab) == before
+    assert "ConnectionsSeen" not in client.log.read_text()[mark:]
+    assert all_home(client.peer)
+
+
+def test_a_child_that_load_all_brings_is_opened(client: Controller, flows: Traffic) -> None:
+    """A changed connection is noticed within seconds, and what ran goes on running."""
+    lab, at = client.lab, time.time()
+    before = {c.spi_in for sa in rig.sas(lab) for c in sa.children}
+    for host in ("client", "gateway"):
+        file = lab.hosts[host].swanctl_dir / "swanctl.conf"
+        side = "remote_ts" if host == "client" else "local_ts"
+        more = f"      voip {{\n        {side} = 10.100.9.0/24\n      }}\n      net {{"
+        file.write_text(file.read_text().replace("      net {", more))
+        lab.charons[host].load()
+
+    def opened() -> bool:
+        names = [c.name for sa in rig.sas(lab) for c in sa.children if c.state == "INSTALLED"]
+        return sum(name.startswith("voip@") for name in names) >= len(UPLINKS)
+
+    eventually(opened, within=30)
+    said("load-all with one more child, open on all tunnels", time.time() - at)
+    assert before <= {c.spi_in for sa in rig.sas(lab) for c in sa.children}
+    assert flows.lost(at, time.time()) == {}
+
+
+def test_an_unloaded_connection_keeps_its_tunnels(client: Controller, flows: Traffic) -> None:
+    """The operator's file is gone at `--load-all`: said, nothing given up; back: up."""
+    lab, before, at = client.lab, rig.spis(client.lab), time.time()
+    file = lab.client.swanctl_dir / "swanctl.conf"
+    text = file.read_text()
+    file.write_text(text.replace("  hq {", "  other {"))
+    lab.charons["client"].load()
+    client.until(lambda p: p.state == "degraded" and "no connection hq any more" in p.why)
+    file.write_text(text)
+    lab.charons["client"].load()
+    client.until(all_home)
+
+    assert flows.lost(at, time.time()) == {}
+    assert rig.spis(lab) == before
+
+
+def test_terminated_by_hand_is_an_order(client: Controller) -> None:
+    """`swanctl --terminate` of the connection means down, and nothing of ours is left."""
+    lab = client.lab
+    at = time.monotonic()
+    lab.charons["client"].swanctl("--terminate", "--ike", "hq")
+    client.until(lambda p: p.state == "down" and "taken down by swanctl" in p.why)
+    eventually(lambda: rig.ours(lab) == [])
+    said("terminate by hand until nothing of ours is left", time.monotonic() - at)
+
+    assert client.command("up").returncode == 0
+    client.until(all_home)
