@@ -54,6 +54,7 @@ class Ground:
         self._config = config
         self._numbers = numbers
         self._last = self._at_boot(footprint.declared(peer, config))
+        self._guard: GuardWish | None = None
         self.slots: tuple[Slot, ...] = ()
         """Inner addresses, the last that were given."""
         self.remotes: tuple[IPNetwork, ...] = ()
@@ -90,19 +91,18 @@ class Ground:
     def footprint(self, scene: Scene | None, steered: bool) -> Footprint | None:
         """What should hold before charon is there the next time; the last word without a scene.
 
-        `steered`: rules of ours lead inner sources.
+        `steered`: rules of ours lead inner sources. The guard is the one wished last.
         """
         if scene is not None:
-            inner = self._inner(scene) if scene.shape.per_path and steered else None
-            guard = self.guard(scene)
+            leads = scene.shape.per_path and steered
             self._last = Footprint(
                 self._peer,
-                inner is not None,
+                leads,
                 scene.kernel_esp,
-                inner.slots if inner else (),
-                inner.remotes if inner else (),
-                inner.bare if inner else frozenset(),
-                guard and replace(guard, clamps=()),
+                self.slots if leads else (),
+                self.remotes if leads else (),
+                self._bare(scene) if leads and scene.kernel_esp else frozenset(),
+                self._guard and replace(self._guard, clamps=()),
             )
         return self._last if self._last and not self._last.is_empty else None
 
@@ -121,6 +121,10 @@ class Ground:
         return dataplane.join([links, Steering(rules=lives)])
 
     def guard(self, scene: Scene) -> GuardWish | None:
+        self._guard = self._guarding(scene)
+        return self._guard
+
+    def _guarding(self, scene: Scene) -> GuardWish | None:
         paths = scene.paths.all()
         if scene.shape.per_path:
             return dataplane.guard_bare(self._inner(scene), paths, scene.links)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from vici_mif.core import dataplane, footprint
+from vici_mif.core import budget, dataplane, footprint
 from vici_mif.core.config import Config
 from vici_mif.core.dataplane import Numbers
 from vici_mif.core.footprint import Footprint
@@ -65,7 +65,7 @@ def known(config: Config, state_dir: Path) -> tuple[list[Footprint], list[str]]:
     except (FootprintsError, FileError) as error:
         faults.append(str(error))
     wanted = []
-    for name, wish in config.connections.items():
+    for name, wish in sorted(config.connections.items(), key=lambda item: config.rank(item[0])):
         found = kept.get(name) or footprint.declared(name, wish)
         if found is not None and name not in down and "" not in down:
             wanted.append(footprint.at_boot(found, wish))
@@ -75,8 +75,10 @@ def known(config: Config, state_dir: Path) -> tuple[list[Footprint], list[str]]:
 async def _lay(config: Config, wanted: Iterable[Footprint]) -> list[str]:
     """Rules first, then the table; the one is laid where the other fails."""
     own, found = config.daemon, list(wanted)
-    numbers = Numbers(own.tables, own.rules)
-    rules = dataplane.join(footprint.steering(numbers, each) for each in found)
+    numbers, firsts = Numbers(own.tables, own.rules), budget.firsts(config.most_tunnels)
+    rules = dataplane.join(
+        footprint.steering(numbers.of(firsts[each.peer]), each) for each in found
+    )
     table = dataplane.join_guards(each.guard for each in found)
     if not rules.rules and table is None:
         print(NOTHING)
