@@ -91,6 +91,17 @@ def test_a_crash_in_between(path: str, seconds: float) -> None:
     assert (before[E0] != after[E0]) is (path == "")
 
 
+@pytest.mark.parametrize("seconds", [0.13, 0.141, 0.15, 0.17])
+def test_a_clone_that_is_under_way_is_revoked_too(seconds: float) -> None:
+    """It appears when the others are gone already: not one of that family lives on."""
+    world = World().start().run(seconds)
+    revoke(world)
+    world.run(15)
+
+    assert {sa.family for sa in world.sas.values()} != {1}
+    assert (world.seats(), world.hq.authentications, world.stored) == (AT_HOME, 2, ())
+
+
 def test_charon_that_dies_in_between_has_done_it() -> None:
     """Its keys died with it."""
     world = up()

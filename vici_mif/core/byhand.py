@@ -17,7 +17,7 @@ from vici_mif.core.events import OrderCleared, OrderGiven
 from vici_mif.core.family import Tunnel
 from vici_mif.core.model import Order, OrderKind, Sa
 from vici_mif.core.ordered import unknown
-from vici_mif.core.orders import covers, means, spis
+from vici_mif.core.orders import covers, means, spis, whole
 from vici_mif.core.paths import Paths
 from vici_mif.core.turn import Turn
 from vici_mif.core.world import World
@@ -47,7 +47,9 @@ class ByHand:
             return replace(event, peer=self.peer)
         meant = _homes(tunnels, event.path) if event.path else world.named(self.peer)
         keys = [spi for sa in meant if not sa.closing for spi in spis(sa)]
-        return replace(event, peer=self.peer, spis=tuple(keys))
+        # a clone that is under way has no SPI yet, and its keys come from the ones to be revoked
+        families = [] if event.path else sorted({whole(sa) for sa in meant})
+        return replace(event, peer=self.peer, spis=(*keys, *families))
 
     def obey(self, world: World, paths: Paths, now: float) -> None:
         """Tells the paths what is ordered of each."""

@@ -372,7 +372,7 @@ class Order:
     path: str = ""
     """LINK/REMOTE, or LINK for all its paths; empty: not about a path."""
     spis: tuple[str, ...] = ()
-    """Revoke: SPIs of the keys that have to die."""
+    """Revoke: SPIs of the keys that have to die; `family 7`: of all its members."""
 
 
 class Mode(StrEnum):

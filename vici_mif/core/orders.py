@@ -81,9 +81,15 @@ def spis(sa: Sa) -> tuple[str, ...]:
     return (f"{sa.spi_in}:{sa.spi_responder}", *(child.spi_in for child in sa.children))
 
 
+def whole(sa: Sa) -> str:
+    """Stands among SPIs for all members of a family, also those to come."""
+    return f"family {sa.family}"
+
+
 def means(order: Order, sa: Sa) -> bool:
     """Whether a revoke is about this IKE_SA."""
-    return not set(order.spis).isdisjoint(spis(sa))
+    named = set(order.spis)
+    return not named.isdisjoint(spis(sa)) or (sa.family is not None and whole(sa) in named)
 
 
 def _about(order: Order) -> tuple[OrderKind, str, str]:
