@@ -23,6 +23,18 @@ GRAIN = 1.0
 """Seconds until the runner looks again where nothing happens by itself."""
 
 
+ORDERS = {
+    "down": (OrderKind.DOWN, False, False),
+    "up": (OrderKind.DOWN, True, False),
+    "path drain": (OrderKind.DRAIN, False, True),
+    "path undrain": (OrderKind.DRAIN, True, True),
+    "path prefer": (OrderKind.PREFER, False, True),
+    "tunnel revoke": (OrderKind.REVOKE, False, True),
+    "peer revoke": (OrderKind.REVOKE, False, False),
+}
+"""What an operator types -> its kind, whether it takes one back, whether it names a path."""
+
+
 class Absent:
     """Stands where a killed controller's planner was: hears nothing, wants nothing."""
 
@@ -207,14 +219,17 @@ class SimulatedStage:
         self.world.feed(e.Woke(seconds(time)))
 
     def do_order(self, words: str) -> None:
-        match words.split():
-            case ["down", *peer]:
-                at = "2026-01-01T00:00:00Z"
-                self.world.feed(e.OrderGiven(OrderKind.DOWN, "".join(peer), at))
-            case ["up", *peer]:
-                self.world.feed(e.OrderCleared(kind=OrderKind.DOWN, peer="".join(peer)))
-            case _:
-                raise LabError(f"the simulated stage does not know the order `{words}`")
+        given = next((x for x in ORDERS if words.startswith(f"{x} ") or words == x), None)
+        if given is None:
+            raise LabError(f"the simulated stage does not know the order `{words}`")
+        kind, cleared, on_path = ORDERS[given]
+        names = words.removeprefix(given).split()
+        path = names.pop() if on_path and names else ""
+        peer = "".join(names[:1])
+        if cleared:
+            self.world.feed(e.OrderCleared(kind=kind, peer=peer, path=path))
+        else:
+            self.world.feed(e.OrderGiven(kind, peer, "2026-01-01T00:00:00Z", path))
 
     def do_terminate_by(self, which: str, side: str) -> None:
         if side == "client" and which == "all":

@@ -50,6 +50,14 @@ class StreamLog:
         came = {mark.number for mark in self.got.get(flow, ())}
         return sum(number not in came for number in self.blocks(flow, since, until))
 
+    def late(self, flow: Flow, since: float) -> int:
+        """Datagrams that came after one with a higher number."""
+        highest, late = -1, 0
+        for mark in (mark for mark in self.got.get(flow, ()) if mark.at >= since):
+            late += mark.number < highest
+            highest = max(highest, mark.number)
+        return late
+
 
 def line(what: str, flow: Flow, number: int, at: float, detail: object) -> str:
     """One line; `detail` is the size, or the reason of a failure."""

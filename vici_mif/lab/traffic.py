@@ -21,6 +21,8 @@ from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import ROUTER, SERVER, bare, family
 
 BEGIN_PATIENCE = 20.0
+ON_THE_WAY = 1.0
+"""Seconds a datagram may be under way before it counts as lost."""
 LATELY = 2.0
 """Seconds within which a TCP connection that lives has said something."""
 
@@ -28,15 +30,15 @@ LATELY = 2.0
 class Streams:
     """UDP and TCP both ways between pairs of addresses, from one host to the server."""
 
-    def __init__(self, lab: Lab, near: Host, rate: float = RATE) -> None:
-        self._lab, self._near, self._rate = lab, near, rate
+    def __init__(self, lab: Lab, near: Host) -> None:
+        self._lab, self._near, self._rate = lab, near, float(RATE)
         self._logs = {SERVER: lab.directory / "far.log", near.name: lab.directory / "near.log"}
         self._ends: list[subprocess.Popen[bytes]] = []
         self.flows: list[Flow] = []
 
-    def start(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def start(self, pairs: Iterable[tuple[str, str]], rate: float = RATE) -> None:
         """Begin, and wait until each direction of each was heard. Raises LabError."""
-        ends = list(pairs)
+        self._rate, ends = rate, list(pairs)
         if not ends:
             raise LabError("there is no tunnel to send anything through")
         both = [pair for end in ends for pair in (end, end[::-1])]
@@ -59,7 +61,21 @@ class Streams:
     def silences(self, since: float) -> dict[str, float]:
         """The longest silence of each UDP stream from a moment (seconds since 1970) to now."""
         log, now = streamlog.read(self._logs.values()), time.time()
-        return {_name(f): log.gap(f, since, now) for f in self.flows if f[0] == "udp"}
+        return {_name(flow): log.gap(flow, since, now) for flow in self._udp}
+
+    def lost(self, since: float) -> int:
+        """Datagrams that were sent from a moment to a while ago and never came."""
+        log, until = streamlog.read(self._logs.values()), time.time() - ON_THE_WAY
+        return sum(log.lost(flow, since, until) for flow in self._udp)
+
+    def reordered(self, since: float) -> int:
+        """Datagrams that came since then after one with a higher number."""
+        log = streamlog.read(self._logs.values())
+        return sum(log.late(flow, since) for flow in self._udp)
+
+    @property
+    def _udp(self) -> list[Flow]:
+        return [flow for flow in self.flows if flow[0] == "udp"]
 
     def broken(self) -> list[str]:
         """TCP connections that ended, lost a block or say nothing any more."""

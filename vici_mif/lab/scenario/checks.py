@@ -194,12 +194,16 @@ def _traffic(look: Look, wanted: Mapping[str, str]) -> Iterator[str]:
 
 
 def _silence(look: Look, wanted: float) -> Iterator[str]:
-    heard = _telling(look).silences(look.before.at if look.before else 0.0)
+    heard = _telling(look).silences(_since(look))
     if not heard:
         yield "there is no stream: `do: traffic start` first"
     for stream, longest in heard.items():
         if longest > wanted:
             yield f"{stream} was silent for {longest:.3f} s, longer than {wanted:g} s"
+
+
+def _since(look: Look) -> float:
+    return look.before.at if look.before else 0.0
 
 
 def _tcp(look: Look, _: str) -> Iterator[str]:
@@ -242,6 +246,8 @@ CHECKS: Mapping[str, Check] = {
     "family": _change("family"),
     "traffic": _traffic,
     "silence": _silence,
+    "lost": _count("lost", lambda look: _telling(look).lost(_since(look))),
+    "reordered": _count("reordered", lambda look: _telling(look).reordered(_since(look))),
     "tcp": _tcp,
     "sas": _count("sas", lambda look: len(look.sas)),
     "gateway_sas": _count("gateway_sas", lambda look: len(_telling(look).far_sas())),

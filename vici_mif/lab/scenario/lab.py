@@ -18,6 +18,7 @@ from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario.model import Scenario, Topology
 from vici_mif.lab.scenario.words import seconds
+from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import CLIENT, GATEWAY, ROUTER, STATION, Profile
 from vici_mif.lab.traffic import Streams, Watch, far_address
 
@@ -107,8 +108,13 @@ class LabStage:
         return " and ".join(sorted({self._called(place) for place in lately})) or None
 
     def silences(self, since: float) -> Mapping[str, float]:
-        ago = time.monotonic() - since
-        return self._streams.silences(time.time() - ago) if self._streams.flows else {}
+        return self._streams.silences(_wall(since)) if self._streams.flows else {}
+
+    def lost(self, since: float) -> int:
+        return self._streams.lost(_wall(since))
+
+    def reordered(self, since: float) -> int:
+        return self._streams.reordered(_wall(since))
 
     def broken(self) -> list[str]:
         return self._streams.broken() if self._streams.flows else ["there is no connection"]
@@ -235,6 +241,12 @@ class LabStage:
         self.lab.client.exec(["nft", "flush", "ruleset"])
 
     def do_traffic_start(self) -> None:
+        self._begin_traffic(RATE)
+
+    def do_traffic_at(self, number: str) -> None:
+        self._begin_traffic(float(number))
+
+    def _begin_traffic(self, rate: float) -> None:
         far = far_address(self.lab)
         if self._near.name == STATION:
             near = next(w.b for w in self.lab.topology.inside if w.b.host == STATION)
@@ -243,7 +255,7 @@ class LabStage:
             status = self.status()
             tunnels = [t for peer in (status.peers if status else ()) for t in peer.tunnels]
             pairs = [(a, far) for t in tunnels if t.children for a in t.inner if ":" not in a]
-        self._streams.start(pairs)
+        self._streams.start(pairs, rate)
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -282,3 +294,8 @@ class LabStage:
         delete = ["ip", version, "rule", "del", "preference", str(preference)]
         while self.lab.client.exec(delete, check=False).returncode == 0:
             pass
+
+
+def _wall(at: float) -> float:
+    """A moment of `now` in seconds since 1970, as streams and captures have it."""
+    return time.time() - (time.monotonic() - at)

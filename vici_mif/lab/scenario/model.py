@@ -151,6 +151,12 @@ class Expect(Frozen):
     silence: Delay | None = Field(
         default=None, description="No stream was silent for longer since `remember`."
     )
+    lost: Count | None = Field(
+        default=None, description="Datagrams sent since `remember` that came to nobody."
+    )
+    reordered: Count | None = Field(
+        default=None, description="Datagrams since `remember` that came after a later one."
+    )
     tcp: Literal["lives"] | None = Field(
         default=None, description="Every connection of `traffic start` has lost nothing."
     )

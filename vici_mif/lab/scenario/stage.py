@@ -21,6 +21,8 @@ LOOKS: Mapping[str, str] = {
     "moves": "moves",
     "traffic": "carrier",
     "silence": "silences",
+    "lost": "lost",
+    "reordered": "reordered",
     "tcp": "broken",
     "left": "left",
     "pins": "pins",
@@ -82,6 +84,14 @@ class Telling(Stage, Protocol):
 
     def silences(self, since: float) -> Mapping[str, float]:
         """The longest silence of each stream since a moment of `now`, in seconds."""
+        ...
+
+    def lost(self, since: float) -> int:
+        """Datagrams of the streams that were sent since then and never came."""
+        ...
+
+    def reordered(self, since: float) -> int:
+        """Datagrams of the streams that came since then, after one sent later."""
         ...
 
     def broken(self) -> list[str]:

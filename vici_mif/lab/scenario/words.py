@@ -86,6 +86,7 @@ WORDS = (
     _word("flush rules", "somebody deletes all routing rules but the kernel's own"),
     _word("flush ruleset", "somebody deletes everything of nftables"),
     _word("traffic start", "UDP and TCP both ways through each tunnel that is there"),
+    _word("traffic at NUMBER", "the same with so many datagrams a second in each direction"),
     _word("remember", "what `unchanged` and counts of moves compare with from now on"),
 )
 
@@ -134,7 +135,7 @@ KINDS: Mapping[str, Callable[[str], str]] = {
     "LINK": _interface,
     "NAME": _interface,
     "ADDRESS": _address,
-    "NUMBER": _like(r"\d{1,4}", "a number"),
+    "NUMBER": _like(r"\d{1,5}", "a number"),
     "DIRECTION": _one_of("both", "up", "down"),
     "TIME": _time,
     "WHICH": _one_of("all", "root", "clone"),
