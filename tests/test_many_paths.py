@@ -64,9 +64,9 @@ def test_sixteen_uplinks_come_up() -> None:
 
 
 def test_a_hundred_paths_come_up() -> None:
-    """16 x 7: within 20 virtual seconds, 16 MB and 30 s of this machine."""
+    """16 x 7: within 20 virtual seconds, 16 MB and 30 s of processor time."""
     tracemalloc.start()
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         world = many(16, 7).start().run(20)
         peak = tracemalloc.get_traced_memory()[1]
@@ -75,18 +75,18 @@ def test_a_hundred_paths_come_up() -> None:
 
     assert (world.hq.state, len(world.hq.tunnels), len(world.hq.paths)) == ("up", 16, 112)
     assert peak < 16 * MB
-    assert time.monotonic() - begun < 30 * PATIENCE
+    assert time.process_time() - begun < 30 * PATIENCE
 
 
 def test_work_grows_with_paths_and_not_faster() -> None:
-    """Four times the paths: at most five times the calls; a step of 112 paths under 100 ms."""
+    """Four times the paths: at most five times the calls; a step of 128 paths under 100 ms."""
     few, more = many(16, 2).start().run(20), many(16, 8).start().run(20)
     assert calls(more) <= 5 * calls(few)
 
-    begun = time.monotonic()
+    begun = time.process_time()
     for _ in range(10):
         more.planner.handle(e.Ticked(), more.now)
-    assert (time.monotonic() - begun) / 10 < 0.1 * PATIENCE
+    assert (time.process_time() - begun) / 10 < 0.1 * PATIENCE
 
 
 def test_all_links_but_one_go_at_once() -> None:
