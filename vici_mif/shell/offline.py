@@ -63,17 +63,25 @@ def shown(order: Order) -> OrderStatus:
     )
 
 
-async def close(vici_path: str, peers: Sequence[str], own: Range) -> int:
-    """Close the peers' IKE SAs, then take everything of ours out of the kernel.
+def others(state_dir: Path, peers: Collection[str], configured: Iterable[str]) -> list[str]:
+    """Peers that are not meant to be down."""
+    held = Orders(orders.read(state_dir))
+    return [name for name in configured if name not in peers and held.down(name) is None]
 
-    `unreachable` goes last: as long as an SA may still be there, nothing leaves in clear.
+
+async def close(vici_path: str, peers: Sequence[str], own: Range | None) -> int:
+    """Close the peers' IKE SAs, then take everything of ours (`own`) out of the kernel.
+
+    `unreachable` goes last: as long as an SA may still be there, nothing leaves in clear. None:
+    other peers live on what is there.
     """
     try:
         closed = await _terminate(vici_path, peers, "")
     except vici.Disconnected:
         closed = []  # no charon, no SA
-    await clean(own)
-    await guard.apply(None)
+    if own is not None:
+        await clean(own)
+        await guard.apply(None)
     return len(closed)
 
 

@@ -168,9 +168,14 @@ def _without_controller(args: argparse.Namespace, act: Act) -> int:
 
 def _down(where: Places, config: Config, peers: Sequence[str]) -> int:
     offline.keep(where.state_dir, OrderKind.DOWN, peers, "", clock.stamp())
-    own = Range(config.daemon.tables, config.daemon.rules)
+    others = offline.others(where.state_dir, peers, config.connections)
+    own = None if others else Range(config.daemon.tables, config.daemon.rules)
     closed = asyncio.run(offline.close(where.vici, peers, own))
-    print(f"no controller runs; closed {closed} IKE SAs and removed our routes and rules")
+    done = f"no controller runs; closed {closed} IKE SAs and "
+    if others:
+        print(done + f"left our routes and rules, which {', '.join(others)} may need")
+    else:
+        print(done + "removed our routes and rules")
     return OK
 
 
