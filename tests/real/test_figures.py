@@ -98,3 +98,47 @@ def test_a_link_goes_and_comes(client: Controller) -> None:
 
 def _on(link: str, tunnel: object) -> bool:
     return str(getattr(tunnel, "current", "")).startswith(f"{link}/")
+
+
+def test_both_versions_of_ip(make_lab: MakeLab) -> None:
+    """An IPv4 and an IPv6 address of the gateway: clones move from one version to the other."""
+    six = "2001:db8:100::1"
+    lab = make_lab(uplinks=2, ipv6=True, capture=True)
+    with running(lab, config(2, f', remotes: {{use: [{FIRST}, "{six}"]}}')) as controller:
+        paths = {f"{link}/{remote}" for link in UPLINKS for remote in (FIRST, six)}
+        peer = controller.until(lambda p: at_home(p, paths))
+
+        assert peer.authentications == 1
+        assert {":" in t.local for t in peer.tunnels} == {True, False}
+        assert all(ping(lab, SERVER, t.inner[0], count=2) == 2 for t in peer.tunnels)
+
+    lab.stop_captures()
+    for link in UPLINKS:
+        assert rig.captured(lab, link, rig.INSIDE) == []
+
+
+def test_pairs(make_lab: MakeLab) -> None:
+    """One to one: no packet leaves a link for the other link's remote."""
+    lab = make_lab(uplinks=2, remotes=2, capture=True)
+    with running(lab, config(2, ", pairs: {one_to_one: true}")) as controller:
+        controller.until(lambda p: at_home(p, {f"eth0/{FIRST}", f"wlan0/{SECOND}"}))
+    lab.stop_captures()
+
+    assert rig.captured(lab, "eth0", f"host {SECOND}") == []
+    assert rig.captured(lab, "wlan0", f"host {FIRST}") == []
+
+
+def test_a_denied_pair(make_lab: MakeLab) -> None:
+    """Not even when a link goes: status says who denied it, the wire shows nothing."""
+    lab = make_lab(uplinks=2, remotes=2, capture=True)
+    denying = config(2, f", pairs: {{deny: [[wlan0, {SECOND}]]}}")
+    left = FIGURES["figure 3"][2] - {f"wlan0/{SECOND}"}
+    with running(lab, denying) as controller:
+        peer = controller.until(lambda p: at_home(p, left))
+        (denied,) = [path for path in peer.paths if path.state == "denied"]
+        assert (denied.name, denied.why) == (f"wlan0/{SECOND}", "denied by configuration")
+        lab.link_down("eth0")
+        controller.until(lambda p: {t.current for t in p.tunnels} == {f"wlan0/{FIRST}"})
+    lab.stop_captures()
+
+    assert rig.captured(lab, "wlan0", f"host {SECOND}") == []
