@@ -108,6 +108,7 @@ class World:
         self.guard: GuardWish | None = None
         self.log: list[tuple[float, a.Action]] = []
         self.loaded: list[a.LoadSecret | a.LoadConnection] = []
+        self.unloaded: list[a.Unload] = []
         self.stored: tuple[Order, ...] = ()
         self.footprints: tuple[Footprint, ...] = ()
         self.watchers: list[Callable[[a.Action], None]] = []
@@ -575,3 +576,23 @@ class World:
 
     def _do_TerminateChild(self, action: a.TerminateChild) -> None:  # noqa: N802
         self._done(action.tag)
+        self.later(RTT, lambda: self._child_closed(action.child_id))
+
+    def _child_closed(self, child_id: int) -> None:
+        for ike_id, sa in list(self.sas.items()):
+            left = tuple(child for child in sa.children if child.unique_id != child_id)
+            if left != sa.children:
+                self.sas[ike_id] = replace(sa, children=left)
+                self._seen(ike_id)
+
+    def _do_Unload(self, action: a.Unload) -> None:  # noqa: N802
+        self.unloaded.append(action)
+        if action.command == "unload-conn":
+            self.connection = None
+        self._done(action.tag)
+
+    def configure(self, text: str) -> None:
+        """The operator's file is another one now."""
+        config = parse([Source("config.yaml", text)])
+        if config != self.planner.config:
+            self.feed(e.ConfigRead(config))

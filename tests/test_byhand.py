@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.simulated import GATEWAY, World
+from tests.test_cli import answering
 from vici_mif.core.model import OrderKind
 from vici_mif.edges import orders
-from vici_mif.edges.control import Answer, ControlServer, Question, refusal
+from vici_mif.edges.control import Answer, Question, refusal
 from vici_mif.shell import questions
 from vici_mif.shell.cli import main
 
@@ -25,8 +24,6 @@ GIVEN = "2026-11-20T21:00:00Z"
 @contextmanager
 def controller(world: World, run_dir: Path) -> Iterator[None]:
     """The sockets of a controller whose time goes on with every question, in a thread."""
-    ready, over = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
 
     async def handle(question: Question) -> Answer:
         world.run(0.3)
@@ -37,22 +34,8 @@ def controller(world: World, run_dir: Path) -> Iterator[None]:
             world.feed(event)
         return {"ok": True, "status": world.status.model_dump(mode="json", by_alias=True)}
 
-    async def serve() -> None:
-        server = ControlServer(run_dir, "no-such-group", handle, harmless=("status", "orders"))
-        await server.start()
-        ready.set()
-        await over.wait()
-        await server.close()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(5)
+    with answering(run_dir, handle):
         yield
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join(5)
-        loop.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from vici_mif.core.model import ChildTemplate, Connection
 from vici_mif.core.status import DaemonStatus, PeerStatus, Status
-from vici_mif.edges.control import Answer, ControlServer, Question, refusal
+from vici_mif.edges.control import Answer, ControlServer, Handler, Question, refusal
 from vici_mif.shell import places
 from vici_mif.shell.cli import main
 from vici_mif.shell.dropin import dropin
@@ -47,12 +47,21 @@ def report(state: str) -> Status:
 
 
 @contextmanager
+def refusing(run_dir: Path, error: str) -> Iterator[None]:
+    """A controller that finds its configuration broken."""
+
+    async def handle(_: Question) -> Answer:
+        return refusal(error) | {"exit": 78}
+
+    with answering(run_dir, handle):
+        yield
+
+
+@contextmanager
 def controller(run_dir: Path, *states: str) -> Iterator[list[Question]]:
     """The sockets of a controller that is in one state after the other, in a thread."""
     asked: list[Question] = []
-    ready, over = threading.Event(), asyncio.Event()
     left = list(states)
-    loop = asyncio.new_event_loop()
 
     async def handle(question: Question) -> Answer:
         asked.append(question)
@@ -60,6 +69,16 @@ def controller(run_dir: Path, *states: str) -> Iterator[list[Question]]:
             return refusal("no peer 'nobody'")
         status = report(left.pop(0) if len(left) > 1 else left[0])
         return {"ok": True, "status": status.model_dump(mode="json", by_alias=True)}
+
+    with answering(run_dir, handle):
+        yield asked
+
+
+@contextmanager
+def answering(run_dir: Path, handle: Handler) -> Iterator[None]:
+    """The sockets of a controller, in a thread."""
+    ready, over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
 
     async def serve() -> None:
         server = ControlServer(run_dir, "no-such-group", handle, harmless=("status", "orders"))
@@ -72,7 +91,7 @@ def controller(run_dir: Path, *states: str) -> Iterator[list[Question]]:
     thread.start()
     try:
         assert ready.wait(5)
-        yield asked
+        yield
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join(5)
@@ -229,3 +248,25 @@ def test_not_permitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
     assert code == 77
     assert "may not ask" in capsys.readouterr().err
+
+
+def test_status_with_a_broken_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A controller that runs is asked all the same; without one the file is what is wrong."""
+    file = tmp_path / "bad.yaml"
+    file.write_text("version: 1\nconnections:\n  hq: {link: [eth0]}\n")
+    words = ["status", "-c", str(file), "--run-dir", str(tmp_path)]
+    with controller(tmp_path, "up"):
+        assert main(words) == 0
+
+    assert main(words) == 78
+    assert f"{file}:3:8" in capsys.readouterr().err
+
+
+def test_reload_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 78 with the controller's words; without a controller 3."""
+    run = ["reload", "--run-dir", str(tmp_path)]
+    with refusing(tmp_path, "config.yaml:3:8: connections.hq.link: unknown key"):
+        assert main(run) == 78
+
+    assert capsys.readouterr().err == "config.yaml:3:8: connections.hq.link: unknown key\n"
+    assert main(run) == 3

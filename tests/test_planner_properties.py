@@ -35,6 +35,7 @@ steps = st.lists(
         st.tuples(st.just("undrain"), names),
         st.tuples(st.just("prefer"), names),
         st.tuples(st.just("revoke"), names),
+        st.tuples(st.just("wish"), st.sets(names, min_size=1)),
         st.tuples(st.just("run"), st.floats(0.0, 12.0)),
     ),
     max_size=25,
@@ -58,10 +59,8 @@ def happen(world: World, step: tuple[str, object]) -> None:
             world.run(span)
         case ("restart", _):
             world.restart_controller()
-        case ("undrain", str(name)):
-            world.feed(e.OrderCleared(kind=OrderKind.DRAIN, peer="hq", path=name))
-        case ("drain" | "prefer" | "revoke" as kind, str(name)):
-            world.feed(e.OrderGiven(OrderKind(kind), "hq", "2026-11-20T21:00:00Z", name))
+        case ("wish" | "undrain" | "drain" | "prefer" | "revoke" as kind, about):
+            _by_hand(world, kind, about)
         case ("charon", bool(with_sas)):
             world.lose_charon(with_sas=with_sas)
             world.run(1.0)
@@ -70,6 +69,16 @@ def happen(world: World, step: tuple[str, object]) -> None:
             _silently(world, str(kind), name)
         case (kind, int(index)):
             _to_an_sa(world, str(kind), index)
+
+
+def _by_hand(world: World, kind: str, about: object) -> None:
+    match (kind, about):
+        case ("wish", set(links)):
+            world.configure(world.text.replace("eth0, eth1, eth2", ", ".join(sorted(links))))
+        case ("undrain", str(name)):
+            world.feed(e.OrderCleared(kind=OrderKind.DRAIN, peer="hq", path=name))
+        case (_, str(name)):
+            world.feed(e.OrderGiven(OrderKind(kind), "hq", "2026-11-20T21:00:00Z", name))
 
 
 def _silently(world: World, kind: str, name: str) -> None:
@@ -109,7 +118,8 @@ def keep_the_last(world: World) -> None:
 
 def all_well(world: World) -> None:
     world.dead = set()
-    for order in world.status.orders:
+    world.configure(world.text)
+    for order in (o for o in world.status.orders if o.kind != "revoke"):
         world.feed(e.OrderCleared(id=order.id))
     world.dead_remotes = set()
     for name in LINKS:

@@ -178,6 +178,15 @@ def test_a_tunnel_that_is_not_there() -> None:
     assert world.status.orders == ()
 
 
+def test_what_has_begun_cannot_be_taken_back() -> None:
+    """An act ends by itself."""
+    world = up()
+    world.dead = {"eth1"}
+    revoke(world, "eth1")
+
+    assert "ends by itself" in world.planner.refuses(e.OrderCleared(id=1))
+
+
 def test_what_is_not_ordered_cannot_be_taken_back() -> None:
     """By its words or by its number."""
     world = up()

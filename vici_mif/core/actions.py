@@ -138,6 +138,15 @@ class LoadSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class Unload:
+    """unload-conn or unload-shared: what an inline connection that is gone had loaded."""
+
+    tag: str
+    command: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadSa:
     """list-sas {ike-id}: becomes SaSeen or SaGone, then ActionDone."""
 
@@ -217,6 +226,7 @@ CharonAction = (
     | TerminateChild
     | LoadConnection
     | LoadSecret
+    | Unload
     | ReadSa
     | ReadAll
 )

@@ -38,6 +38,35 @@ def surplus(tables: tuple[int, int], tunnels: Mapping[str, int]) -> str | None:
     return next((name for name in starts if starts[name] + _needed(tunnels[name]) > room), None)
 
 
+class Places:
+    """Where the inner tables of each running peer begin: who runs keeps its numbers."""
+
+    def __init__(self, tables: tuple[int, int]) -> None:
+        self._room = tables[1] - tables[0] + 1 - LINKS - 1
+        self._taken: dict[str, tuple[int, int]] = {}
+
+    def take(self, name: str, tunnels: int) -> int | None:
+        """The first gap that is large enough; None where there is none."""
+        size, first = _needed(tunnels), 0
+        for start, end in sorted(self._taken.values()):
+            if first + size <= start:
+                break
+            first = max(first, end)
+        if first + size > self._room:
+            return None
+        self._taken[name] = (first, first + size)
+        return first
+
+    def leave(self, name: str) -> None:
+        """Nothing of it is left."""
+        self._taken.pop(name, None)
+
+
+def grows(before: int, after: int) -> bool:
+    """A peer with so many tunnels needs more tables than it has."""
+    return _needed(after) > _needed(before)
+
+
 def wanted(tunnels: Iterable[int]) -> int:
     """Tables that these peers need altogether."""
     return LINKS + 1 + sum(map(_needed, tunnels))

@@ -6,12 +6,13 @@ A spare's are called `<template>@spare`, also when it has taken a home.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from vici_mif.core.actions import CreateChild
+from vici_mif.core.actions import CreateChild, TerminateChild
 from vici_mif.core.dataplane import Numbers, host, if_id
-from vici_mif.core.family import Slot, Tunnel, slots_of
+from vici_mif.core.family import Slot, Tunnel, slots_of, template_of
 from vici_mif.core.mode import Shape
 from vici_mif.core.model import ChildTemplate, IPAddress
 from vici_mif.core.paths import Paths
@@ -59,6 +60,14 @@ class Children:
         seated = [t for t in tunnels if t.home is not None]
         spares = [t for t in tunnels if t.home is None]
         return (*seated[: shape.limit], *spares[: shape.spares])
+
+    def close(self, turn: Turn, tunnels: Sequence[Tunnel], dropped: Collection[str]) -> None:
+        """Children of templates that are no longer wanted."""
+        for tunnel in tunnels:
+            for child in tunnel.sa.children:
+                if template_of(child) in dropped and child.works:
+                    make = partial(TerminateChild, child_id=child.unique_id)
+                    turn.ask(("unchild", self.peer, child.unique_id), make)
 
     def _assign(self, tunnels: Sequence[Tunnel], slots: int) -> None:
         """Truth first, then what was chosen before, then the lowest that is free."""

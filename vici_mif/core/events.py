@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vici_mif.core.config import Config
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
 
@@ -186,6 +187,13 @@ class OrderCleared:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigRead:
+    """The operator's files were read again and are good; they differ from what was in force."""
+
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The machine slept: everything has to be looked at again."""
 
@@ -221,6 +229,7 @@ Event = (
     | FootprintsRead
     | OrderGiven
     | OrderCleared
+    | ConfigRead
     | Woke
     | Ticked
     | Stopping

@@ -73,6 +73,10 @@ class Ground:
     def _at_boot(self, known: Footprint | None) -> Footprint | None:
         return None if known is None else footprint.at_boot(known, self._config)
 
+    def configure(self, config: ConnectionConfig) -> None:
+        """Another configuration is in force."""
+        self._config = config
+
     def recall(self, known: Footprint) -> None:
         """What the controller before this one had laid; charon may contradict."""
         self._last = self._at_boot(known)

@@ -21,6 +21,10 @@ class Homes:
         self._fresh: set[int] = set()
         self._orphans = Orphans(links)
 
+    def configure(self, links: Sequence[LinkMatch]) -> None:
+        """Other links are configured now."""
+        self._orphans.configure(links)
+
     def rename(self, old_id: int, new_id: int) -> None:
         """Rekeyed: the SA lives on under another number."""
         if old_id in self._homes:
@@ -39,6 +43,7 @@ class Homes:
         self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa, paths))}
         if carrier is not None and paths.first is not None:
             self._give(carrier, paths.first.name)
+        self._homes = self._best(paths, limit)
         self._homes = self._orphans.see(self._homes, members, paths, limit, now)
         for sa in sorted(members, key=self._turn):
             if len(self._homes) < limit:
@@ -50,6 +55,15 @@ class Homes:
         )
         self._fresh &= {t.ike_id for t in tunnels if t.current != t.home}
         return tuple(replace(t, fresh=t.ike_id in self._fresh) for t in tunnels)
+
+    def _best(self, paths: Paths, limit: int) -> dict[int, PathName]:
+        """One tunnel per home; where fewer are wanted, the best ranked ones keep theirs."""
+        rank = {path.name: path.rank for path in paths.all()}
+        ordered = sorted(self._homes.items(), key=lambda item: rank.get(item[1], len(rank)))
+        first: dict[PathName, int] = {}
+        for ike_id, home in ordered:
+            first.setdefault(home, ike_id)
+        return {ike_id: home for home, ike_id in list(first.items())[:limit]}
 
     def _turn(self, sa: Sa) -> tuple[bool, bool, bool, int]:
         """Who is given a home first: the first IKE_SA, then what is ready and idle."""

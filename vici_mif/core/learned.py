@@ -26,6 +26,16 @@ class Learned:
     def __init__(self, allowed: Sequence[IPNetwork]) -> None:
         self._allowed = allowed
         self._known: tuple[IPAddress, ...] = ()
+        self.before: tuple[Remote, ...] = ()
+        """Learned under another configuration, and not allowed now."""
+
+    def configure(self, allowed: Sequence[IPNetwork]) -> None:
+        """What the new prefixes leave out is forgotten, except for tunnels that are there."""
+        self._allowed = allowed
+        kept = self._fit(self._known, ())
+        dropped = (a for a in self._known if a not in kept)
+        self.before = tuple(Remote(str(address), address, NO_ENTRY) for address in dropped)
+        self._known = tuple(kept)
 
     def see(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from vici_mif.core import swan
-from vici_mif.core.actions import LoadConnection, LoadSecret, ReadAll, Resolve
+from vici_mif.core.actions import LoadConnection, LoadSecret, ReadAll, Resolve, Unload
 from vici_mif.core.inline import InlineConnection
 from vici_mif.core.remotes import is_name
 from vici_mif.core.turn import Turn
@@ -27,8 +27,9 @@ class Loading:
 
     def __init__(self, peer: str, inline: InlineConnection | None, base: str) -> None:
         self._peer = peer
+        self._base = base
         self._loads = swan.loads(peer, inline, base) if inline is not None else ()
-        self._loaded: set[object] = set()
+        self._loaded: set[int] = set()
         self._resolved_at: dict[str, float] = {}
 
     def step(self, turn: Turn) -> bool:
@@ -44,9 +45,34 @@ class Loading:
             return partial(LoadConnection, name=self._peer, message=load.message)
         return partial(LoadSecret, command=load.command, message=load.message)
 
-    def loaded(self, turn: Turn, part: object) -> None:
+    def done(self, turn: Turn, what: str, part: int) -> None:
+        if what == "unload":
+            self._loaded.discard(part)
+            return
         self._loaded.add(part)
         turn.ask(("read", self._peer), ReadAll)
+
+    def configure(self, turn: Turn, inline: InlineConnection | None) -> None:
+        """What differs is loaded again; SAs that are up keep what they were made with."""
+        before, was = self._loads, self._loaded
+        self._loads = swan.loads(self._peer, inline, self._base) if inline is not None else ()
+        known = [before[i] for i in was]
+        self._loaded = {i for i, load in enumerate(self._loads) if load in known}
+        for part in range(len(before)):
+            turn.book.drop(("load", self._peer, part))
+            turn.book.forgive(("load", self._peer, part))
+
+    def unload(self, turn: Turn) -> bool:
+        """The peer is no longer configured: the connection first. True once all is done."""
+        for part in sorted(self._loaded, reverse=True):
+            load = self._loads[part]
+            command, name = _undone(self._peer, load)
+            if command:
+                make = partial(Unload, command=command, name=name)
+                turn.ask(("unload", self._peer, part), make)
+                return False
+            self._loaded.discard(part)
+        return True
 
     def charon_gone(self) -> None:
         """Another charon has nothing of it."""
@@ -76,3 +102,12 @@ class Loading:
         ):
             self._resolved_at[name] = turn.now
         turn.wake(due_at)
+
+
+def _undone(peer: str, load: swan.Load) -> tuple[str, str]:
+    """The request that takes a load back. Private keys have no name of ours and stay."""
+    if load.command == "load-conn":
+        return "unload-conn", peer
+    if load.command == "load-shared":
+        return "unload-shared", str(load.message["id"])
+    return "", ""

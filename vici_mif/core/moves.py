@@ -198,6 +198,11 @@ class Moves:
             elif state is PathState.ACTIVE and path.name not in carrying:
                 paths.fact(path.name, PathFact.LEFT, turn.now)
 
+    @property
+    def origins(self) -> set[PathName]:
+        """Where tunnels worked that have not arrived elsewhere."""
+        return set(self._origins.values())
+
     def occupied(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> set[PathName]:
         """Paths on which a tunnel is, or to which it may have to return."""
         here = {t.ike_id: t.current for t in tunnels}

@@ -17,10 +17,13 @@ from vici_mif.core.ranking import quality
 
 WAITS = "the drain waits: no other path works"
 LEAVING = "the drain is under way"
+WITHDRAWN = "no longer configured; left as soon as another path works"
 
 
 def word(paths: Paths, path: PathName) -> Literal["", "drain", "prefer"]:
     """What is ordered of a path."""
+    if paths.is_withdrawn(path):
+        return ""
     if paths.is_drained(path):
         return "drain"
     return "prefer" if paths.preferred_at(path) is not None else ""
@@ -28,10 +31,15 @@ def word(paths: Paths, path: PathName) -> Literal["", "drain", "prefer"]:
 
 def draining(paths: Paths) -> str:
     """What the drain of a path waits for; empty where none does."""
-    if not paths.leaving:
+    if not any(not paths.is_withdrawn(name) for name in paths.leaving):
         return ""
     elsewhere = [p for p in paths.best() if quality(paths.state(p.name)) < 2]
     return LEAVING if elsewhere else WAITS
+
+
+def why(paths: Paths, path: PathName) -> str:
+    """What stands beside a path that is to be left."""
+    return WITHDRAWN if paths.is_withdrawn(path) else draining(paths)
 
 
 def drained(orders: Orders, peer: str, paths: Paths) -> str:
@@ -53,7 +61,12 @@ def wanted(tunnels: Iterable[Tunnel], paths: Paths) -> int:
 
 def not_there(event: OrderCleared, orders: Orders) -> str:
     """Why there is nothing to take back; empty where there is."""
-    if event.kind is OrderKind.DOWN or orders.clear(event) != orders:
+    if event.kind is OrderKind.DOWN:
+        return ""
+    left = orders.clear(event)
+    if any(o.kind is OrderKind.REVOKE and o not in left.kept for o in orders.kept):
+        return f"order {event.id} is about keys that are being closed: it ends by itself"
+    if left != orders:
         return ""
     if event.id is not None:
         return f"there is no order {event.id}; `vici-mif orders` shows what there is"

@@ -29,6 +29,10 @@ class Orphans:
         self._lost: dict[int, PathName] = {}
         """Homes that stand in a child's name and hold no more."""
 
+    def configure(self, links: Sequence[LinkMatch]) -> None:
+        """Other links are configured now."""
+        self._links = links
+
     def rename(self, old_id: int, new_id: int) -> None:
         if old_id in self._lost:
             self._lost[new_id] = self._lost.pop(old_id)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from vici_mif.core import pairing
@@ -29,6 +29,8 @@ class Paths:
         self._preferred_at: dict[PathName, float] = {}
         self.leaving: frozenset[PathName] = frozenset()
         """To be drained, and a tunnel has not left yet."""
+        self._configured: Callable[[str], bool] = lambda _: True
+        self._withdrawn: frozenset[PathName] = frozenset()
 
     def see(
         self, candidates: Iterable[Path], now: float, remotes: Collection[str] = ()
@@ -88,15 +90,20 @@ class Paths:
         if rtt_delay is not None:
             self._rtt_delay[name] = rtt_delay
 
+    def configure(self, configured: Callable[[str], bool], withdrawn: Collection[PathName]) -> None:
+        """Which links are configured, and the paths that are left because they no longer are."""
+        self._configured = configured
+        self._withdrawn = frozenset(withdrawn)
+
     # --- by hand -------------------------------------------------------------
 
     def obey(
         self, drained: Collection[PathName], preferred: Collection[PathName], now: float
     ) -> None:
         """What is ordered now. A drain comes into force in `drain`, its end at once."""
-        for name in self._drained.difference(drained):
+        before, self._drained = self._drained, self._withdrawn.union(drained)
+        for name in before - self._drained:
             self._undrain(name, now)
-        self._drained = frozenset(drained)
         self._preferred_at = {name: self._preferred_at.get(name, now) for name in preferred}
 
     def drain(self, occupied: Collection[PathName], now: float) -> None:
@@ -117,6 +124,10 @@ class Paths:
     def is_drained(self, name: PathName) -> bool:
         """Ordered, whether it is in force yet or not: nothing new comes here."""
         return name in self._drained
+
+    def is_withdrawn(self, name: PathName) -> bool:
+        """No longer configured, and a tunnel is still there."""
+        return name in self._withdrawn
 
     def preferred_at(self, name: PathName) -> float | None:
         """Since when it ranks first by order."""
@@ -143,7 +154,9 @@ class Paths:
     def possible(self, name: PathName) -> bool:
         """A tunnel may have its home there: the operator allows it, the peer has the address."""
         path = self._paths.get(name)
-        if path is not None and path.denied:
+        if (path is not None and path.denied) or name in self._withdrawn:
+            return False
+        if not self._configured(name.link):
             return False
         return not self._remotes or name.remote in self._remotes
 

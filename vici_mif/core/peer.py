@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from vici_mif.core import events as e
-from vici_mif.core import ranking
-from vici_mif.core.actions import Initiate, ReadSa
+from vici_mif.core import ranking, stock
+from vici_mif.core.actions import ReadSa
 from vici_mif.core.alternatives import Role
 from vici_mif.core.authentication import Authentication, How
 from vici_mif.core.byhand import ByHand
@@ -27,14 +27,12 @@ from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
 from vici_mif.core.hints import hints
 from vici_mif.core.homes import Homes
-from vici_mif.core.learned import Learned
 from vici_mif.core.loading import Loading
 from vici_mif.core.mode import Shape, shape, tunnels
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
     GuardWish,
-    Link,
     PathName,
     Sa,
     Steering,
@@ -42,7 +40,7 @@ from vici_mif.core.model import (
 from vici_mif.core.moves import Moves
 from vici_mif.core.paths import Paths
 from vici_mif.core.pins import Pins
-from vici_mif.core.remotes import Remote, dialable, remotes
+from vici_mif.core.reach import Reach, View
 from vici_mif.core.requests import Request
 from vici_mif.core.scouting import Scouting
 from vici_mif.core.surplus import Surplus
@@ -80,8 +78,7 @@ class Peer:
         self._by_hand = ByHand(name, self.closing)
         self._scouting = Scouting(name)
         self._homes = Homes(config.links)
-        self._learned = Learned(config.remotes.learn)
-        self._links: tuple[Link, ...] = ()
+        self._reach = Reach(name, config)
         self._ground = Ground(name, config, numbers)
         self._loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
@@ -92,6 +89,33 @@ class Peer:
         self.shape = Shape("one", False, 1)
         self.stopping = False
         self.unloaded = False
+        self.retired = False
+        """No longer configured: it is closed."""
+        self._dropped: set[str] = set()
+        """Children that an earlier configuration had and this one has not."""
+
+    # --- another configuration -----------------------------------------------
+
+    def configure(self, turn: Turn, config: ConnectionConfig, rank: int) -> None:
+        """What is compatible stays as it is; the difference follows in the next steps."""
+        self.rank = rank
+        if config != self.config or self.retired:
+            self._reconfigure(turn, config)
+
+    def _reconfigure(self, turn: Turn, config: ConnectionConfig) -> None:
+        before, self.config = {template.name for template in self.templates()}, config
+        self._dropped = (self._dropped | before) - {t.name for t in self.templates()}
+        self._surplus.shrunk = True
+        self._reach.configure(config)
+        self._homes.configure(config.links)
+        self._ground.configure(config)
+        self._loading.configure(turn, config.connection)
+        turn.book.forgive(("auth", self.name))
+        self.retired = False
+
+    def is_over(self, turn: Turn) -> bool:
+        """Retired, and nothing of it is left."""
+        return self.retired and not turn.world.named(self.name) and self._loading.unload(turn)
 
     # --- looking -----------------------------------------------------------
 
@@ -100,12 +124,7 @@ class Peer:
         world, self._stood = turn.world, ()
         self.connection = self._loaded(world)
         if self.connection is not None and world.links is not None:
-            peers = self._remotes(turn)
-            inner = {*world.inner, *(a for slot in self._ground.slots for a in slot)}
-            self._links = ranking.without(world.links, inner)
-            pairs = self.config.pairs
-            found = ranking.candidates(self.config.links, self._links, peers, pairs)
-            for path in self.paths.see(found, turn.now, {r.label for r in peers}):
+            for path in self._reach.see(self._view(turn, self.connection), self.paths):
                 self.moves.link_returned(turn, path)
                 turn.book.forgive(("auth", self.name))
         self._by_hand.obey(world, self.paths, turn.now)
@@ -119,6 +138,11 @@ class Peer:
         alive = any(not sa.closing for sa in world.named(self.name))
         self.unloaded = loaded is None and self.connection is not None and alive
         return self.connection if self.unloaded else loaded
+
+    def _view(self, turn: Turn, connection: Connection) -> View:
+        inner = {*turn.world.inner, *(a for slot in self._ground.slots for a in slot)}
+        here = {self.paths.of(sa.pair) for sa in turn.world.named(self.name)}
+        return View(turn, connection, inner, self._ground.remotes, here | self.moves.origins)
 
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
@@ -135,15 +159,8 @@ class Peer:
         return next((tunnel.ike_id for tunnel in carrier(bare)), None)
 
     def remote_addrs(self, connection: Connection) -> tuple[str, ...]:
-        """Addresses and names, best first: the configured ones, else the connection's."""
-        return dialable(self.config.remotes.use or connection.remote_addrs)
-
-    def _remotes(self, turn: Turn) -> tuple[Remote, ...]:
-        """Those that are named, then those that were learned."""
-        assert self.connection is not None
-        named = remotes(self.remote_addrs(self.connection), turn.world.names)
-        sas, protected = turn.world.named(self.name), self._ground.remotes
-        return (*named, *self._learned.see(sas, {r.address for r in named}, protected))
+        """Addresses and names of the peer, best first."""
+        return self._reach.addresses(connection)
 
     def templates(self) -> tuple[ChildTemplate, ...]:
         """The children to open, in the connection's order."""
@@ -200,7 +217,7 @@ class Peer:
             self.paths,
             self.tunnels or self._stood,
             self.shape,
-            self._links,
+            self._reach.links,
             turn.world.kernel_esp,
             self.works or bool(self.role.behind or self.role.instead),
             self.config.mtu,
@@ -212,7 +229,7 @@ class Peer:
     def wants_down(self, turn: Turn) -> bool:
         """By an order, or because the controller ends and so do its tunnels."""
         closes = self.stopping and self.config.on_stop == "close"
-        return closes or turn.world.orders.down(self.name) is not None
+        return closes or self.retired or turn.world.orders.down(self.name) is not None
 
     # --- asking ------------------------------------------------------------
 
@@ -256,7 +273,7 @@ class Peer:
     def _build(self, turn: Turn, steady: bool) -> None:
         assert self.connection is not None
         if not turn.world.patched:
-            self._stock(turn)
+            stock.bring_up(turn, self.name, () if self.shape.refused else self.templates())
         elif self.shape.refused:
             self._refuse(turn)
         elif not self.tunnels:
@@ -271,21 +288,12 @@ class Peer:
         self.moves.step(turn, self.tunnels, self.paths, hold_down, steady)
         if steady and not self.role.waits(turn.now):
             self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
+            self.children.close(turn, self.tunnels, self._dropped)
         if not self._by_hand.doomed(turn.world):  # its place is free only then
             self.growth.step(turn, self.tunnels, self.paths, self.shape)
         self._surplus.step(turn, turn.world.named(self.name), self.tunnels, self.shape)
         self._scouting.step(turn, self.tunnels, self.paths)
         self.pins.step(turn, self.tunnels, self.paths)
-
-    def _stock(self, turn: Turn) -> None:
-        """A charon without the series: bring it up once; moving is charon's own."""
-        alive = any(not sa.closing for sa in turn.world.named(self.name))
-        for template in () if self.shape.refused else self.templates():
-            if alive:
-                turn.book.forgive(("initiate", self.name, template.name))
-                continue
-            make = partial(Initiate, connection=self.name, child=template.name)
-            turn.ask(("initiate", self.name, template.name), make)
 
     def _refuse(self, turn: Turn) -> None:
         """Only what carries nothing is closed: a tunnel that works is not given up."""
@@ -335,8 +343,8 @@ class Peer:
                 self.moves.tested(turn, self.paths, path, event.rtt_delay)
             case ("pin", _, int(ike_id)):
                 self.pins.renewed(ike_id, turn.now)
-            case ("load", _, part):
-                self._loading.loaded(turn, part)
+            case ("load" | "unload" as what, _, int(part)):
+                self._loading.done(turn, what, part)
             case ("initiate", *_):
                 # taken only: the SA shows itself by events, or it has failed in the end
                 turn.book.fail(request.key, turn.now, "no answer", delay=INITIATE_DELAY)
@@ -362,6 +370,8 @@ class Peer:
                 self.moves.not_moved(turn, self.paths, ike_id, reason, text)
             case ("test", _, PathName() as path):
                 self.moves.not_tested(turn, self.paths, path, reason, text)
+            case ("unload", _, int(part)):
+                self._loading.done(turn, "unload", part)  # mostly it was not there any more
             case ("resolve", _, name):
                 self._loading.unresolved(name)
                 turn.book.fail(request.key, turn.now, reason, text)

@@ -13,7 +13,7 @@ from typing import assert_never
 from vici_mif.core import budget, dataplane, ordered, report
 from vici_mif.core import events as e
 from vici_mif.core.actions import Action, Guard, KeepFootprints, ReadAll, Steer, StoreOrders
-from vici_mif.core.config import Config
+from vici_mif.core.config import Config, ConnectionConfig
 from vici_mif.core.dataplane import Numbers
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import GuardWish, Order, Steering
@@ -27,6 +27,9 @@ from vici_mif.core.world import World
 STOP_DELAY = 5.0
 """Seconds for the last actions after Stopping."""
 
+Outside = e.FootprintsRead | e.Woke | e.Stopping | e.ConfigRead
+"""Facts of this host and its operator, not of charon."""
+
 
 class Planner:
     """Facts in, actions out."""
@@ -36,12 +39,12 @@ class Planner:
         self.config = config
         self.world = World()
         self._book = Book()
-        numbers = Numbers(config.daemon.tables, config.daemon.rules)
-        firsts = budget.firsts(config.most_tunnels)
-        self.peers = {
-            name: Peer(name, wish, config.rank(name), numbers.of(firsts[name]), base)
-            for name, wish in config.connections.items()
-        }
+        self._base = base
+        self._numbers = Numbers(config.daemon.tables, config.daemon.rules)
+        self.peers: dict[str, Peer] = {}
+        self._places = budget.Places(config.daemon.tables)
+        for name, wish in config.connections.items():
+            self._add(name, wish)
         self._rivalry = Rivalry(self.peers)
         self._steering: Steering | None = None
         self._guard: GuardWish | None = None
@@ -52,6 +55,14 @@ class Planner:
         self._now = 0.0
         self._wakes: list[float] = []
         self._stop_at: float | None = None
+
+    def _add(self, name: str, wish: ConnectionConfig) -> bool:
+        """False where no routing tables are free for it."""
+        first = self._places.take(name, self.config.most_tunnels[name])
+        if first is not None:
+            numbers = self._numbers.of(first)
+            self.peers[name] = Peer(name, wish, self.config.rank(name), numbers, self._base)
+        return first is not None
 
     # --- the three questions -------------------------------------------------
 
@@ -112,12 +123,8 @@ class Planner:
                 self._orders_changed(event)
             case e.ActionTaken() | e.ActionDone() | e.ActionFailed():
                 self._take_end(turn, event)
-            case e.FootprintsRead(footprints):
-                self._recall(footprints)
-            case e.Woke():
-                turn.ask(("read", ""), ReadAll)
-            case e.Stopping():
-                self._stop_at = self._stop_at or turn.now + STOP_DELAY
+            case e.FootprintsRead() | e.Woke() | e.Stopping() | e.ConfigRead():
+                self._from_outside(turn, event)
             case (
                 e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone() | e.LinksSeen()
                 | e.NameResolved() | e.Ticked()
@@ -131,6 +138,34 @@ class Planner:
         for footprint in footprints:
             if footprint.peer in self.peers:
                 self.peers[footprint.peer].recall(footprint)
+
+    def _configure(self, turn: Turn, config: Config) -> None:
+        """Peers keep what they know; who is not in it any more is closed first."""
+        self.config, before = config, dict(self.peers)
+        self.peers.clear()
+        for name, wish in config.connections.items():
+            peer = before.pop(name, None)
+            if peer is not None:
+                self.peers[name] = peer
+                peer.configure(turn, wish, config.rank(name))
+            elif not self._add(name, wish):
+                turn.say(f"{name}: no routing tables are free for it until a restart", "error")
+        for peer in before.values():
+            peer.retired = True
+        self.peers.update(before)
+
+    def _from_outside(self, turn: Turn, event: Outside) -> None:
+        match event:
+            case e.FootprintsRead(footprints):
+                self._recall(footprints)
+            case e.Woke():
+                turn.ask(("read", ""), ReadAll)
+            case e.Stopping():
+                self._stop_at = self._stop_at or turn.now + STOP_DELAY
+            case e.ConfigRead(config):
+                self._configure(turn, config)
+            case _:
+                assert_never(event)
 
     def _each_peer(self, event: e.Event) -> list[e.Event]:
         """An order for all is one for each, so that one of them can be taken back."""
@@ -228,8 +263,18 @@ class Planner:
         self._ground(turn)
         for peer in self.peers.values():
             peer.act(turn, self._steady)
+        self._forget(turn)
         self._store(turn)
         self._tell(turn)
+
+    def _forget(self, turn: Turn) -> None:
+        """Peers that were taken out of the configuration, once nothing of them is left."""
+        for name in [name for name, peer in self.peers.items() if peer.is_over(turn)]:
+            del self.peers[name]
+            self._said.pop(name, None)
+            self._book.drop_peer(name)
+            self._places.leave(name)
+            turn.say(f"{name}: no longer configured, and nothing of it is left")
 
     def _store(self, turn: Turn) -> None:
         """Before what follows from an order is begun, and until it is written."""

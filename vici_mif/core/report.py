@@ -50,6 +50,8 @@ def standing(peer: Peer, world: World, book: Book) -> Standing:
 def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
     if world.charon is None:
         return Standing("down", f"no charon: {world.charon_why or 'not connected yet'}")
+    if peer.retired:
+        return Standing("down", "no longer configured; its tunnels are being closed")
     order = world.orders.down(peer.name)
     if order is not None:
         why = f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
@@ -275,5 +277,5 @@ def _path(peer: Peer, path: Path, clock: s.Clock) -> s.PathStatus:
         tx_bytes=sum(c.bytes_out for c in here),
         rx_bytes=sum(c.bytes_in for c in here),
         since=clock.rfc3339(life.since_at),
-        why=ordered.draining(peer.paths) if path.name in peer.paths.leaving else life.why,
+        why=ordered.why(peer.paths, path.name) if path.name in peer.paths.leaving else life.why,
     )

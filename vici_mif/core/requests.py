@@ -95,6 +95,11 @@ class Book:
         """Nobody is interested in its end any more."""
         self._requests = {t: r for t, r in self._requests.items() if r.key != key}
 
+    def drop_peer(self, name: str) -> None:
+        """It is not driven any more."""
+        self._requests = {t: r for t, r in self._requests.items() if r.key[1] != name}
+        self._failures = {key: f for key, f in self._failures.items() if key[1] != name}
+
     def drop_charon(self) -> None:
         """charon is gone: nothing of it will be answered, and nothing waits for the old one."""
         charons = CharonAction.__args__

@@ -48,6 +48,10 @@ class DaemonStatus(_Model):
     restored: RestoredStatus = Field(
         default=RestoredStatus(), description="What others took away, since the start."
     )
+    config_since: str = Field(default="", description="Since when this configuration is in force.")
+    config_refused: str = Field(
+        default="", description="What is wrong with the files as they were read last."
+    )
 
 
 class ChildStatus(_Model):

@@ -24,8 +24,10 @@ Order: TypeAlias = (
     | actions.TerminateChild
     | actions.LoadConnection
     | actions.LoadSecret
+    | actions.Unload
 )
 
+UNLOAD_KEYS = {"unload-conn": "name", "unload-shared": "id"}
 AT_ONCE = -1  # as timeout: the answer says that the request was taken, an event how it ended
 SERIES = (
     actions.CreateIke,
@@ -68,7 +70,8 @@ def _stock(
     | actions.Terminate
     | actions.TerminateChild
     | actions.LoadConnection
-    | actions.LoadSecret,
+    | actions.LoadSecret
+    | actions.Unload,
 ) -> tuple[str, Message]:
     match order:
         case actions.Initiate():
@@ -83,6 +86,8 @@ def _stock(
             return "load-conn", {order.name: order.message}
         case actions.LoadSecret():
             return order.command, order.message
+        case actions.Unload():
+            return order.command, {UNLOAD_KEYS[order.command]: order.name}
         case _:
             assert_never(order)
 

@@ -8,21 +8,33 @@ import time
 
 from vici_mif.core.status import Status
 from vici_mif.edges import control
-from vici_mif.edges.control import Answer, Question
+from vici_mif.edges.control import Answer, NoController, Question
+from vici_mif.shell.exits import USAGE
 from vici_mif.shell.places import Places
 
 LOOK_DELAY = 0.1
 
 
 class Refused(Exception):  # noqa: N818 - named for what happened
-    """The controller does not do it; the text says why."""
+    """The controller does not do it; the text says why, `code` is the exit status."""
+
+    def __init__(self, text: str, code: int = USAGE) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def ask(where: Places, question: Question) -> Answer:
-    """The answer. Raises Refused, NoController and the other errors of the socket."""
-    answer = control.ask(where.run_dir, question)
+    """The answer. Raises Refused, NoController and the other errors of the socket.
+
+    Where nobody is found and the file that says where to look is broken: ConfigError.
+    """
+    try:
+        answer = control.ask(where.run_dir, question)
+    except NoController as nobody:
+        raise where.broken or nobody from nobody
     if not answer.get("ok"):
-        raise Refused(str(answer.get("error", "the controller refused")))
+        error = str(answer.get("error", "the controller refused"))
+        raise Refused(error, int(answer.get("exit", USAGE)))
     return answer
 
 

@@ -145,7 +145,7 @@ def _revoke(args: argparse.Namespace) -> int:
     try:
         before = asking.status(where, args.peer)
     except Refused as error:
-        return complain(str(error), USAGE)
+        return complain(str(error), error.code)
     except NoController:
         return _without_controller(args, "revoke")
     doomed = _tunnels(before, args.path)
@@ -211,7 +211,7 @@ def _order(args: argparse.Namespace, word: str, after: Callable[[Places], int]) 
             complain("obeyed, but it could not be written down: see the log", FAILED)
         return after(where)
     except Refused as error:
-        return complain(str(error), USAGE)
+        return complain(str(error), error.code)
     except NoController:
         return _without_controller(args, word)
 

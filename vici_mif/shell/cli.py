@@ -14,7 +14,7 @@ from vici_mif import __version__
 from vici_mif.core.config import ConfigError
 from vici_mif.edges.control import ControlError, NoController, NotPermitted
 from vici_mif.edges.files import FileError
-from vici_mif.shell import boot, byhand, operate, start
+from vici_mif.shell import boot, byhand, operate, places, start
 from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, USAGE
 
 HELP = ("-h", "--help")
@@ -44,6 +44,7 @@ COMMANDS = (
     Command("guard", boot.lay, "refuse in clear from boot on", boot.guard_arguments),
     Command("up", operate.up, "take a `down` back", operate.order_arguments),
     Command("down", operate.down, "close the tunnels and keep them so", operate.order_arguments),
+    Command("reload", operate.reload, "read the configuration again", places.arguments),
     Command("path", _none, "drain, undrain or prefer a path", byhand.path_arguments),
     Command("tunnel", _none, "revoke the keys of a tunnel", byhand.tunnel_arguments),
     Command("peer", _none, "revoke all keys of a peer", byhand.peer_arguments),

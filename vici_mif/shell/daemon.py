@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vici_mif.core import events
-from vici_mif.core.config import Config
+from vici_mif.core.config import Config, ConfigError
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import Link
 from vici_mif.core.planner import Planner
@@ -27,7 +27,9 @@ from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import clock, questions, words
+from vici_mif.shell.configured import Configured
 from vici_mif.shell.executor import Executor
+from vici_mif.shell.exits import CONFIG
 from vici_mif.shell.log import Log
 from vici_mif.shell.notify import notify
 
@@ -65,6 +67,7 @@ class Daemon:
         self._executor = Executor(
             self._charon, self._steerer, self._guard, settings.state_dir, self._emit, log
         )
+        self._configured = Configured(settings.config, settings.config_path)
         self._since = clock.stamp()
         self._sleep = clock.Sleep()
         self._stop_at: float | None = None
@@ -142,6 +145,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._emit, events.Stopping())
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     # --- the loop --------------------------------------------------------------
 
@@ -205,6 +209,8 @@ class Daemon:
                 return self._status(peer)
             case "orders":
                 return self._status(peer)
+            case "reload":
+                return self._reload()
             case _:
                 return await self._ordered(question)
 
@@ -216,10 +222,31 @@ class Daemon:
             return refusal(str(error))
         if said := self._planner.refuses(event):
             return refusal(said)
-        self._feed(event)
+        self._feed_now(event)
         await asyncio.sleep(0)  # begun last, StoreOrders is carried out in the loop's next round
         self._take_in()
         return {"ok": True, "kept": self._planner.kept}
+
+    def _reload(self) -> Answer:
+        """Read the files again. Without a difference nothing at all follows."""
+        notify(f"RELOADING=1\nMONOTONIC_USEC={int(clock.monotonic() * 1e6)}")
+        try:
+            up = [name for name, peer in self._planner.peers.items() if peer.tunnels]
+            changed = self._configured.read(up)
+            if changed:
+                self._feed_now(events.ConfigRead(self._configured.config))
+            self._log.say("configuration read again: " + ("changed" if changed else "the same"))
+            return {"ok": True, "changed": changed}
+        except (ConfigError, FileError) as error:
+            self._log.say(f"the configuration stays as it was:\n{error}", "error")
+            return refusal(str(error)) | {"exit": CONFIG}
+        finally:
+            notify("READY=1")
+
+    def _feed_now(self, event: events.Event) -> None:
+        """Beside the loop, which then asks for the deadline anew."""
+        self._feed(event)
+        self._emit(events.Ticked())
 
     def _take_in(self) -> None:
         """All that was told so far."""
@@ -237,4 +264,5 @@ class Daemon:
         status = self._planner.status(
             clock.monotonic(), clock.utc(), self._settings.config_path, self._since
         ).restored(self._steerer.restored, self._guard.restored)
+        status = status.model_copy(update={"daemon": self._configured.shown(status.daemon)})
         return {"ok": True, "status": status.model_dump(mode="json", by_alias=True), "peer": peer}

@@ -48,7 +48,7 @@ def status(args: argparse.Namespace) -> int:
     try:
         found = _wait(where, args) if args.wait else asking.status(where, args.peer)
     except Refused as error:
-        return complain(str(error), USAGE)
+        return complain(str(error), error.code)
     print(found.to_json() if args.json else render.status(found, clock.utc()))
     return found.exit_code
 
@@ -90,7 +90,7 @@ def down(args: argparse.Namespace) -> int:
         asking.ask(where, {"ask": "down", "peer": args.peer or ""})
         return _wait_down(where, args.peer)
     except Refused as error:
-        return complain(str(error), USAGE)
+        return complain(str(error), error.code)
     except NoController:
         return _without_controller(args, _down)
 
@@ -101,9 +101,21 @@ def up(args: argparse.Namespace) -> int:
     try:
         asking.ask(where, {"ask": "up", "peer": args.peer or ""})
     except Refused as error:
-        return complain(str(error), USAGE)
+        return complain(str(error), error.code)
     except NoController:
         return _without_controller(args, _up)
+    return OK
+
+
+def reload(args: argparse.Namespace) -> int:
+    """The controller reads its files again; it prints every problem where they are not good."""
+    where = places.to_ask(args)
+    try:
+        answer = asking.ask(where, {"ask": "reload"})
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return error.code
+    print("in force" if answer["changed"] else "the same as before: nothing to do")
     return OK
 
 
@@ -132,7 +144,7 @@ def _clear(args: argparse.Namespace) -> int:
     try:
         asking.ask(where, {"ask": "clear", "id": args.id})
     except Refused as error:
-        return complain(str(error), USAGE)
+        return complain(str(error), error.code)
     except NoController:
         if not offline.clear(where.state_dir, args.id):
             return complain(f"there is no order {args.id}", USAGE)

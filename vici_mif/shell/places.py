@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vici_mif.core.config import Config, DaemonConfig, Source, parse
+from vici_mif.core.config import Config, ConfigError, DaemonConfig, Source, parse
 from vici_mif.edges import files
 
 CONFIG_PATH = Path("/etc/vici-mif/config.yaml")
@@ -20,6 +20,8 @@ class Places:
     vici: str
     run_dir: Path
     state_dir: Path
+    broken: ConfigError | None = None
+    """What is wrong with the file that would name them: a controller may run all the same."""
 
 
 def arguments(sub: argparse.ArgumentParser, *, below: bool = False) -> None:
@@ -37,7 +39,11 @@ def arguments(sub: argparse.ArgumentParser, *, below: bool = False) -> None:
 
 def config(args: argparse.Namespace) -> Config:
     """The configuration the options name. Raises FileError and ConfigError."""
-    path = args.config or CONFIG_PATH
+    return read(args.config or CONFIG_PATH)
+
+
+def read(path: Path) -> Config:
+    """The configuration that begins with this file. Raises FileError and ConfigError."""
     return parse(Source(name, text) for name, text in files.read_config(path))
 
 
@@ -55,7 +61,10 @@ def to_ask(args: argparse.Namespace) -> Places:
     """For a question to a running controller: its socket may be read where its file may not."""
     if args.config is None and (args.run_dir or not readable(CONFIG_PATH)):
         return places(args, None)
-    return places(args, config(args))
+    try:
+        return places(args, config(args))
+    except ConfigError as error:
+        return replace(places(args, None), broken=error)
 
 
 def readable(path: Path) -> bool:

@@ -24,6 +24,9 @@ def status(status: Status, now: datetime) -> str:
     lines: list[str] = []
     if status.daemon.why:
         lines += [f"charon: {status.daemon.why}", ""]
+    if refused := status.daemon.config_refused:
+        lines += [f"in force since {status.daemon.config_since}; what was read last is refused:"]
+        lines += [*refused.splitlines(), ""]
     for peer in status.peers:
         lines += [*_peer(peer, now), ""]
     if restored := _restored(status.daemon.restored):

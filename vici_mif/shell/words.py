@@ -46,6 +46,8 @@ def event(fact: Event) -> str:
             return "ConnectionsSeen " + _listed(
                 f"{c.name} ({', '.join(child.name for child in c.children)})" for c in found
             )
+        case events.ConfigRead(config):
+            return "ConfigRead " + ", ".join(config.connections)
         case events.LinksSeen(found):
             return "LinksSeen " + _listed(map(link, found))
         case events.CharonConnected(version, patched, _):

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files read again: what stays in force, since when, and what is said of a broken one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vici_mif.core.config import ConfigError
+from vici_mif.core.status import DaemonStatus
+from vici_mif.edges.files import FileError
+from vici_mif.shell import places
+from vici_mif.shell.configured import Configured
+
+GOOD = "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
+DAEMON = DaemonStatus(version="1", charon="6.1.0", patched=True, config="c", since="")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def configured(file: Path) -> Configured:
+    return Configured(places.read(file), str(file))
+
+
+def test_the_same_is_no_change(configured: Configured, file: Path) -> None:
+    """Also where only the words around it are others."""
+    file.write_text(f"# a comment\n{GOOD}")
+
+    assert not configured.read(())
+
+
+def test_a_difference_and_a_file_beside_it(configured: Configured, file: Path) -> None:
+    """conf.d counts, too."""
+    more = file.parent / "conf.d"
+    more.mkdir()
+    (more / "log.yaml").write_text("daemon: {rules: 150-169}\n")
+    assert not configured.read(())
+    file.write_text(GOOD.replace("eth0", "eth1"))
+
+    assert configured.read(())
+    assert configured.config.connections["hq"].links[0].match == "eth1"
+
+
+def test_a_broken_file_changes_nothing(configured: Configured, file: Path) -> None:
+    """Its mistake is in the status until a good one is read."""
+    before = configured.config
+    file.write_text("version: 1\nconnections:\n  hq: {link: [eth0]}\n")
+    with pytest.raises(ConfigError):
+        configured.read(())
+    assert configured.config is before
+    assert f"{file}:3:8" in configured.shown(DAEMON).config_refused
+    file.write_text(GOOD)
+
+    assert not configured.read(())
+    assert configured.shown(DAEMON).config_refused == ""
+    assert configured.shown(DAEMON).config_since.startswith("20")
+
+
+def test_a_file_that_is_gone(configured: Configured, file: Path) -> None:
+    """The same as a broken one."""
+    file.unlink()
+    with pytest.raises(FileError):
+        configured.read(())
+
+    assert "config.yaml" in configured.shown(DAEMON).config_refused

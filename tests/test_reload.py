@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another configuration while the controller runs: only the difference, make before break."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulated import GATEWAY, SITE, THREE, World
+from vici_mif.core import actions as a
+from vici_mif.core import events as e
+from vici_mif.core import reload
+from vici_mif.core.config import ConfigError, Source, parse
+from vici_mif.core.model import OrderKind, Steering
+
+E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
+AT_HOME = {E0: E0, E1: E1, E2: E2}
+OTHER = "203.0.113.2"
+
+
+def wish(text: str) -> str:
+    return f"version: 1\nconnections:\n  hq: {text}\n"
+
+
+def up(text: str = THREE, **options: object) -> World:
+    world = World(text, **options).start().run(5)  # type: ignore[arg-type]
+    assert world.hq.state == "up"
+    return world
+
+
+def actions_since(world: World, before: int) -> set[type]:
+    return {type(x) for _, x in world.log[before:]}
+
+
+def watch_moves(world: World) -> list[bool]:
+    """For each move of a working tunnel: does the new pair work?"""
+    good: list[bool] = []
+
+    def look(action: a.Action) -> None:
+        if isinstance(action, a.Migrate):
+            here = world.sas[action.ike_id].pair
+            if here != action.pair and world.reaches(here):
+                good.append(world.reaches(action.pair))
+
+    world.watchers.append(look)
+    return good
+
+
+def test_hold_down_alone_is_no_action() -> None:
+    """It is in force from then on."""
+    world = up()
+    before = len(world.log)
+    world.configure(wish("{links: [eth0, eth1, eth2], hold_down: 30s, spares: 0}"))
+    assert actions_since(world, before) == set()
+    world.link_down("eth1")
+    world.run(1)
+    world.link_up("eth1")
+    world.run(20)
+    assert world.seats()[E1] != E1
+    world.run(20)
+
+    assert world.seats() == AT_HOME
+
+
+def test_a_link_that_is_taken_out_is_left_without_a_break() -> None:
+    """Its tunnel goes to a tested path, then the path is forgotten, and its rules with it."""
+    world = up(wish("{links: [eth0, eth1, eth2], spares: 0}"))
+    good = watch_moves(world)
+    world.configure(wish("{links: [eth0, eth1], spares: 0}"))
+    world.run(3)
+    assert [p.name for p in world.hq.paths] == [E0, E1]
+    assert good == [True]
+    assert "eth2" not in {t.link for t in world.steering.link_tables}
+    world.run(60)
+
+    assert len(world.sas) == 2
+    assert world.hq.state == "up"
+
+
+def test_it_waits_while_no_other_path_works() -> None:
+    """A tunnel that works is never given up for a change that may fail."""
+    world = up(wish("{links: [eth0, eth1, eth2], spares: 0}"))
+    world.run(20)
+    world.dead = {"eth0", "eth1"}
+    good = watch_moves(world)
+    world.configure(wish("{links: [eth0, eth1], spares: 0}"))
+    world.run(30)
+    assert E2 in world.seats().values()
+    assert "no longer configured" in world.hq.paths[-1].why
+    assert False not in good
+    world.dead = set()
+    world.run(90)
+
+    assert E2 not in world.seats().values()
+    assert [p.name for p in world.hq.paths] == [E0, E1]
+
+
+def test_a_link_that_is_added_is_used() -> None:
+    """A clone for it; the others keep their keys."""
+    world = up(wish("{links: [eth0, eth1], tunnels: 3}"))
+    before = set(world.sas)
+    world.configure(wish("{links: [eth0, eth1, eth2], tunnels: 3}"))
+    world.run(10)
+
+    assert {*world.seats().values()} >= {E0, E1, E2}
+    assert before <= set(world.sas)
+    assert world.hq.authentications == 1
+
+
+def test_fewer_tunnels() -> None:
+    """The best ranked keep their homes, one stays as spare, the others go."""
+    world = up(wish("{links: [eth0, eth1, eth2]}"))
+    assert len(world.sas) == 4
+    world.configure(wish("{links: [eth0, eth1, eth2], tunnels: 2}"))
+    world.run(60)
+
+    assert len(world.sas) == 3
+    assert {t.home for t in world.hq.tunnels if t.home} == {E0, E1}
+    assert world.hq.state == "up"
+
+
+def test_other_remotes() -> None:
+    """Each tunnel goes over to the new address, tested."""
+    world = up(wish(f"{{links: [eth0, eth1], remotes: {{use: {GATEWAY}}}}}"))
+    good = watch_moves(world)
+    before = set(world.sas)
+    world.configure(wish(f"{{links: [eth0, eth1], remotes: {{use: {OTHER}}}}}"))
+    world.run(60)
+
+    assert [p.name for p in world.hq.paths] == [f"eth0/{OTHER}", f"eth1/{OTHER}"]
+    assert set(good) == {True}
+    assert before >= set(world.sas)
+    assert {str(sa.remote) for sa in world.sas.values()} == {OTHER}
+    assert world.hq.state == "up"
+
+
+def test_a_pair_that_is_denied_now_is_left_without_a_break() -> None:
+    """And shown as denied after that."""
+    world = up()
+    good = watch_moves(world)
+    world.configure(wish(f'{{links: [eth0, eth1, eth2], pairs: {{deny: [[eth2, "{GATEWAY}"]]}}}}'))
+    world.run(60)
+
+    assert set(good) == {True}
+    assert next(p.state for p in world.hq.paths if p.name == E2) == "denied"
+    assert E2 not in world.seats().values()
+
+
+def test_children_that_are_no_longer_wanted_are_closed() -> None:
+    """And one that is wanted now is opened; the IKE SAs stay."""
+    world = up(wish("{links: [eth0, eth1, eth2], children: [lan]}"), connection=SITE)
+    before = set(world.sas)
+    world.configure(wish("{links: [eth0, eth1, eth2], children: [voip]}"))
+    world.run(5)
+
+    assert [[c.name for c in sa.children] for sa in world.working()] == [["voip"]]
+    assert before == set(world.sas)
+
+
+def test_a_peer_that_is_taken_out() -> None:
+    """Its family is closed, nothing of ours is left, and another peer begins."""
+    world = up()
+    alive: list[int] = []
+    world.watchers.append(
+        lambda x: alive.append(len(world.sas)) if x == a.Steer(x.tag, Steering()) else None
+    )
+    world.configure("version: 1\nconnections:\n  branch: {links: [eth0]}\n")
+    assert [p.name for p in world.status.peers] == ["branch", "hq"]
+    assert "no longer configured" in world.status.peers[1].why
+    world.run(10)
+
+    assert world.sas == {}
+    assert (world.steering, world.guard, alive) == (Steering(), None, [0])
+    assert [p.name for p in world.status.peers] == ["branch"]
+
+
+def test_a_peer_that_comes_back_at_once() -> None:
+    """It is built again."""
+    world = up()
+    world.configure("version: 1\nconnections:\n  branch: {links: [eth0]}\n")
+    world.run(0.001)
+    world.configure(THREE)
+    world.run(20)
+
+    assert world.seats() == AT_HOME
+
+
+INLINE = """version: 1
+connections:
+  hq:
+    links: [eth0, eth1, eth2]
+    connection:
+      remote_addrs: 203.0.113.1
+      rekey_time: {0}
+      vips: 0.0.0.0
+      local: {{auth: psk}}
+      remote: {{auth: psk}}
+      children: {{net: {{remote_ts: 10.100.0.0/16}}}}
+      secrets: {{ike-gw: {{secret: {{file: psk}}}}}}
+"""
+
+
+def test_an_inline_connection_that_changed_is_loaded_again() -> None:
+    """The connection, not its secret; no SA is touched."""
+    world = up(INLINE.format("4h"), connection=None)
+    sas, loaded = set(world.sas), len(world.loaded)
+    world.configure(INLINE.format("2h"))
+    world.run(5)
+
+    assert [type(x) for x in world.loaded[loaded:]] == [a.LoadConnection]
+    assert set(world.sas) == sas
+
+
+def test_an_inline_connection_that_is_taken_out_is_unloaded() -> None:
+    """The connection first, then the secret that came with it."""
+    world = up(INLINE.format("4h"), connection=None)
+    world.configure("version: 1\nconnections:\n  branch: {links: [eth0]}\n")
+    world.run(10)
+
+    assert [(x.command, x.name) for x in world.unloaded] == [
+        ("unload-conn", "hq"),
+        ("unload-shared", "vici-mif-hq-ike-gw"),
+    ]
+    assert [p.name for p in world.status.peers] == ["branch"]
+
+
+def test_a_revoke_goes_on() -> None:
+    """Also of a peer that is taken out meanwhile."""
+    world = up()
+    world.feed(e.OrderGiven(OrderKind.REVOKE, "hq", "", "eth1"))
+    world.configure("version: 1\nconnections:\n  branch: {links: [eth0]}\n")
+    world.run(10)
+
+    assert (world.sas, world.stored) == ({}, ())
+
+
+def refused(text: str, up: set[str]) -> list[str]:
+    now = parse([Source("config.yaml", THREE)])
+    with pytest.raises(ConfigError) as error:
+        reload.read([Source("config.yaml", text)], now, up)
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_what_needs_a_restart_is_refused_by_name_and_place() -> None:
+    """All of it at once."""
+    said = refused(THREE + "daemon:\n  vici: /run/other\n  rules: 100-119\n", set())
+
+    assert said == [
+        "config.yaml:5:3: daemon.vici: cannot change while the controller runs: restart it",
+        "config.yaml:6:3: daemon.rules: cannot change while the controller runs: restart it",
+    ]
+
+
+def test_inner_is_refused_while_tunnels_are_up() -> None:
+    """It decides what the family is made of."""
+    text = wish("\n    links: [eth0]\n    inner: one")
+    (said,) = refused(text, {"hq"})
+    assert said.startswith("config.yaml:5:5: connections.hq.inner: ")
+    assert "vici-mif down hq" in said
+    now = parse([Source("c", THREE)])
+
+    assert reload.read([Source("c", text)], now, set()).connections["hq"].inner == "one"
+
+
+def test_a_broken_file_is_refused_with_its_places() -> None:
+    """Every problem with its line."""
+    assert refused(wish("{link: [eth0], tunnels: 99}"), set()) != []

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration in force, and what became of the last attempt to replace it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from vici_mif.core import reload
+from vici_mif.core.config import Config, ConfigError, Source
+from vici_mif.core.status import DaemonStatus
+from vici_mif.edges import files
+from vici_mif.edges.files import FileError
+from vici_mif.shell import clock
+
+
+class Configured:
+    """The operator's files as they were read last, if they were good."""
+
+    def __init__(self, config: Config, path: str) -> None:
+        self.config = config
+        self.path = path
+        self._since = clock.stamp()
+        self._refused = ""
+
+    def read(self, up: Collection[str]) -> bool:
+        """Read the files again; whether there is a difference. `up`: peers that have tunnels.
+
+        Raises ConfigError and FileError; what was in force stays so then.
+        """
+        try:
+            sources = [Source(name, text) for name, text in files.read_config(Path(self.path))]
+            config = reload.read(sources, self.config, up)
+        except (ConfigError, FileError) as error:
+            self._refused = str(error)
+            raise
+        self._refused = ""
+        if config == self.config:
+            return False
+        self.config, self._since = config, clock.stamp()
+        return True
+
+    def shown(self, daemon: DaemonStatus) -> DaemonStatus:
+        """For the status."""
+        said = {"config_since": self._since, "config_refused": self._refused}
+        return daemon.model_copy(update=said)
