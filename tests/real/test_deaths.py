@@ -28,6 +28,9 @@ from vici_mif.lab.state import StateFile
 UPLINKS = ("eth0", "wlan0")
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
 
+TARGETS = CONFIG.replace("}", ", probe: {targets: [10.100.0.2]}}")
+"""The same, watched from inside."""
+
 IKE = "udp port 500 or (udp port 4500 and udp[8:4] = 0)"
 """IKE, and not ESP in UDP: RFC 3948, 2.2 has four zero bytes where the SPI would be."""
 
@@ -215,6 +218,27 @@ def test_rekeying_of_all_loses_nothing(client: Controller, flows: Traffic) -> No
 
     assert flows.lost(at, time.time()) == {}
     assert (peer.authentications, flows.tcp_failures()) == (1, [])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("config", [CONFIG, TARGETS], ids=["by IKE", "by echoes"])
+def test_the_gateway_dies_and_forgets(make_lab: MakeLab, config: str) -> None:
+    """It is back at once and knows nobody: found out from this end, and built anew."""
+    lab = make_lab(uplinks=2)
+    with running(lab, config) as controller:
+        before = {sa.spi_in for sa in rig.sas(lab)} if controller.until(all_home) else set()
+        died_at = time.time()
+        lab.charons["gateway"].kill()
+        lab.charons["gateway"].start()
+        eventually(
+            lambda: any(sa.established and sa.spi_in not in before for sa in rig.sas(lab)), 600
+        )
+        said("gateway killed and started, the first new IKE SA", time.time() - died_at)
+        controller.until(all_home)
+        eventually(lambda: all(rig.ping(lab, FAR, a, count=1) for a in inner(controller.peer)), 60)
+        said("gateway killed and started, all tunnels carry", time.time() - died_at)
+        eventually(lambda: before.isdisjoint({sa.spi_in for sa in rig.sas(lab)}), 120)
 
 
 def test_a_gateway_that_changes_its_charon(
