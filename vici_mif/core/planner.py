@@ -159,7 +159,8 @@ class Planner:
             case e.FootprintsRead(footprints):
                 self._recall(footprints)
             case e.Woke():
-                turn.ask(("read", ""), ReadAll)
+                if self.world.charon is not None:
+                    turn.ask(("read", ""), ReadAll)
             case e.Stopping():
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
             case e.ConfigRead(config):
