@@ -138,7 +138,7 @@ class Witness:
             assert action.pair.local in there, action
 
 
-@thorough(40)
+@thorough(20)
 @given(steps=steps)
 def test_no_fact_brings_it_down_and_none_makes_it_ask_wrongly(
     steps: list[tuple[e.Event | tuple[int, str, int | None], float]],

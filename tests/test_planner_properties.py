@@ -149,7 +149,7 @@ def all_well(world: World) -> None:
             world.link_up(name)
 
 
-@thorough(60)
+@thorough(30)
 @given(text=texts, connection=connections, gateway=gateways, happenings=steps)
 def test_nothing_raises_and_the_wish_is_reached(
     text: str, connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
@@ -188,7 +188,7 @@ def keep_the_ground(world: World) -> None:
     world.watchers.append(watch)
 
 
-@thorough(25)
+@thorough(12)
 @given(gateway=gateways, happenings=steps)
 def test_two_peers_and_the_better_one_carries_in_the_end(
     gateway: Gateway, happenings: list[tuple[str, object]]
@@ -214,7 +214,7 @@ def test_two_peers_and_the_better_one_carries_in_the_end(
     assert {type(x) for _, x in world.log[before:]} <= {a.Migrate, a.Clone, a.Probe, a.Say}
 
 
-@thorough(25)
+@thorough(12)
 @given(text=texts, happenings=steps)
 def test_one_wins(text: str, happenings: list[tuple[str, object]]) -> None:
     """Never two families of ours side by side once all is well, never two tunnels for one home."""
@@ -231,7 +231,20 @@ def test_one_wins(text: str, happenings: list[tuple[str, object]]) -> None:
     assert len({t.slots for t in world.planner.peers["hq"].tunnels}) == 3 + spares
 
 
-@thorough(8)
+def test_a_tunnel_that_comes_back_has_its_home_again() -> None:
+    """Revoked, charon lost before it went, the order taken back: the spare gives the home up."""
+    world = World(text=SPARE).start().run(5)
+    world.feed(e.OrderGiven(OrderKind.REVOKE, "hq", "2026-11-20T21:00:00Z", "eth2"))
+    world.lose_charon(with_sas=False)
+    world.feed(e.OrderCleared(kind=OrderKind.REVOKE, peer="hq"))
+    world.connect()
+    world.run(120)
+
+    assert len(world.seats()) == 3
+    assert len(world.spares()) == 1
+
+
+@thorough(5)
 @given(text=texts, connection=connections, gateway=gateways, happenings=steps)
 def test_nothing_is_ordered_when_nothing_changes(
     text: str, connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]

@@ -40,7 +40,7 @@ class Homes:
 
         At most `limit` are given a home, the others are spares.
         """
-        self._homes = {sa.unique_id: h for sa in members if (h := self._known(sa, paths))}
+        self._homes = self._one_each(members, paths)
         if carrier is not None and paths.first is not None:
             self._give(carrier, paths.first.name)
         self._homes = self._best(paths, limit)
@@ -68,6 +68,14 @@ class Homes:
     def _turn(self, sa: Sa) -> tuple[bool, bool, bool, int]:
         """Who is given a home first: the first IKE_SA, then what is ready and idle."""
         return sa.cloned, self._orphans.has(sa.unique_id), not sa.children, sa.unique_id
+
+    def _one_each(self, members: Sequence[Sa], paths: Paths) -> dict[int, PathName]:
+        """A home was given away, and who had it is back: whose child is named after it has it."""
+        found: dict[PathName, int] = {}
+        for sa in sorted(members, key=lambda sa: (not self._orphans.home(sa), sa.unique_id)):
+            if home := self._known(sa, paths):
+                found.setdefault(home, sa.unique_id)
+        return {ike_id: home for home, ike_id in found.items()}
 
     def _known(self, sa: Sa, paths: Paths) -> PathName | None:
         known = (self._orphans.home(sa), self._homes.get(sa.unique_id))
