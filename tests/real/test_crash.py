@@ -112,7 +112,9 @@ def nothing_left(lab: Lab, before: dict[str, list[str]]) -> None:
     eventually(lambda: kernel(lab) == before, within=5)
 
 
-@pytest.mark.parametrize("delay", DELAYS)
+@pytest.mark.parametrize(
+    "delay", [DELAYS[1], *(pytest.param(d, marks=pytest.mark.long) for d in DELAYS[::2])]
+)
 def test_in_mid_clone(mortal: Mortal, delay: float) -> None:
     """The request is out, its event is not here: the next controller uses what became of it."""
     lab = mortal.lab
@@ -127,6 +129,7 @@ def test_in_mid_clone(mortal: Mortal, delay: float) -> None:
     assert all(rig.ping(lab, FAR, a, count=1) for t in mortal.peer.tunnels for a in t.inner)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("host", ["client", "gateway"])
 def test_a_charon_dies_in_mid_clone(mortal: Mortal, host: str) -> None:
     """Its SAs are gone; what the other end has of them goes too."""

@@ -183,6 +183,7 @@ def test_the_connection_to_charon_is_lost_while_the_sas_live(make_lab: MakeLab) 
             assert (peer.authentications, peer.clones) == (before.authentications, before.clones)
 
 
+@pytest.mark.long
 def test_the_root_and_a_clone_deleted_by_the_peer(client: Controller, flows: Traffic) -> None:
     """The family lives on as long as one member does, and the missing one is cloned from it."""
     lab = client.lab
@@ -201,6 +202,7 @@ def test_the_root_and_a_clone_deleted_by_the_peer(client: Controller, flows: Tra
     assert all(not sa.closing for sa in rig.sas(lab))
 
 
+@pytest.mark.long
 def test_rekeying_of_all_loses_nothing(client: Controller, flows: Traffic) -> None:
     """Members and children, from both ends, one after the other under traffic."""
     lab, at = client.lab, time.time()
@@ -241,6 +243,7 @@ def test_the_gateway_dies_and_forgets(make_lab: MakeLab, config: str) -> None:
         eventually(lambda: before.isdisjoint({sa.spi_in for sa in rig.sas(lab)}), 120)
 
 
+@pytest.mark.long
 def test_a_gateway_that_changes_its_charon(
     make_lab: MakeLab, patched_charon: Path, stock_charon: Path
 ) -> None:

@@ -158,6 +158,7 @@ def test_load_all_unchanged_is_nothing(client: Controller, flows: Traffic) -> No
     assert all_home(client.peer)
 
 
+@pytest.mark.long
 def test_a_child_that_load_all_brings_is_opened(client: Controller, flows: Traffic) -> None:
     """A changed connection is noticed within seconds, and what ran goes on running."""
     lab, at = client.lab, time.time()
@@ -179,6 +180,7 @@ def test_a_child_that_load_all_brings_is_opened(client: Controller, flows: Traff
     assert flows.lost(at, time.time()) == {}
 
 
+@pytest.mark.long
 def test_an_unloaded_connection_keeps_its_tunnels(client: Controller, flows: Traffic) -> None:
     """The operator's file is gone at `--load-all`: said, nothing given up; back: up."""
     lab, before, at = client.lab, rig.spis(client.lab), time.time()
@@ -195,6 +197,7 @@ def test_an_unloaded_connection_keeps_its_tunnels(client: Controller, flows: Tra
     assert rig.spis(lab) == before
 
 
+@pytest.mark.long
 def test_terminated_by_hand_is_an_order(client: Controller) -> None:
     """`swanctl --terminate` of the connection means down, and nothing of ours is left."""
     lab = client.lab
