@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import time
@@ -21,7 +22,8 @@ from vici_mif.lab.topology import Topology
 T = TypeVar("T")
 
 FOLDER = "captures"
-PATIENCE = 10.0
+# a guest's processors are translated
+PATIENCE = 10.0 * float(os.environ.get("VICI_MIF_PATIENCE", "1"))
 _ROLE = "tcpdump@"
 _COUNTS = (
     re.compile(r"(\d+) packets? captured"),

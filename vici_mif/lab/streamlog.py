@@ -66,16 +66,30 @@ def line(what: str, flow: Flow, number: int, at: float, detail: object) -> str:
 
 def read(paths: Iterable[Path]) -> StreamLog:
     """All lines of these files; a last one that is still being written is left out."""
-    log = StreamLog()
-    for path in paths:
-        for text in path.read_text().splitlines(keepends=True):
-            if text.endswith("\n"):
-                _take(log, text)
-    return log
+    return Growing(paths).read()
+
+
+class Growing:
+    """Logs that are still being written: each line is read once."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._read = dict.fromkeys(paths, 0)
+        self._log = StreamLog()
+
+    def read(self) -> StreamLog:
+        """All lines up to now."""
+        for path, offset in self._read.items():
+            with path.open("rb") as file:
+                file.seek(offset)
+                whole = file.read().rpartition(b"\n")[0]
+            for text in whole.decode().splitlines():
+                _take(self._log, text)
+            self._read[path] = offset + len(whole) + bool(whole)
+        return self._log
 
 
 def _take(log: StreamLog, text: str) -> None:
-    what, kind, src, dst, number, at, detail = text.rstrip("\n").split(" ", 6)
+    what, kind, src, dst, number, at, detail = text.split(" ", 6)
     flow = (kind, src, dst)
     if what == FAILED:
         log.failures.append((float(at), flow, detail))

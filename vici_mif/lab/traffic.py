@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
-from vici_mif.lab import pcap, streamlog
+from vici_mif.lab import pcap
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.pcap import Packet, esp_of
-from vici_mif.lab.streamlog import Flow
+from vici_mif.lab.streamlog import Flow, Growing
 from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import ROUTER, SERVER, bare, family
 
@@ -33,6 +33,7 @@ class Streams:
     def __init__(self, lab: Lab, near: Host) -> None:
         self._lab, self._near, self._rate = lab, near, float(RATE)
         self._logs = {SERVER: lab.directory / "far.log", near.name: lab.directory / "near.log"}
+        self._log = Growing(self._logs.values())
         self._ends: list[subprocess.Popen[bytes]] = []
         self.flows: list[Flow] = []
 
@@ -60,17 +61,17 @@ class Streams:
 
     def silences(self, since: float) -> dict[str, float]:
         """The longest silence of each UDP stream from a moment (seconds since 1970) to now."""
-        log, now = streamlog.read(self._logs.values()), time.time()
+        now, log = time.time(), self._log.read()
         return {_name(flow): log.gap(flow, since, now) for flow in self._udp}
 
     def lost(self, since: float) -> int:
         """Datagrams that were sent from a moment to a while ago and never came."""
-        log, until = streamlog.read(self._logs.values()), time.time() - ON_THE_WAY
+        until, log = time.time() - ON_THE_WAY, self._log.read()
         return sum(log.lost(flow, since, until) for flow in self._udp)
 
     def reordered(self, since: float) -> int:
         """Datagrams that came since then after one with a higher number."""
-        log = streamlog.read(self._logs.values())
+        log = self._log.read()
         return sum(log.late(flow, since) for flow in self._udp)
 
     @property
@@ -79,7 +80,7 @@ class Streams:
 
     def broken(self) -> list[str]:
         """TCP connections that ended, lost a block or say nothing any more."""
-        log, now = streamlog.read(self._logs.values()), time.time()
+        now, log = time.time(), self._log.read()
         found = [f"{_name(flow)}: {why}" for _, flow, why in log.failures if flow[0] == "tcp"]
         for flow in (flow for flow in self.flows if flow[0] == "tcp"):
             numbers = [mark.number for mark in log.got.get(flow, ())]
@@ -91,7 +92,7 @@ class Streams:
 
     def _end(self, host: Host, arguments: list[str]) -> subprocess.Popen[bytes]:
         log = self._logs[host.name]
-        log.write_text("")
+        log.touch()
         program = [sys.executable, "-m", "vici_mif.lab.streams"]
         command = [*program, *arguments, "--rate", f"{self._rate:g}", "--log", str(log)]
         end = host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
@@ -106,7 +107,7 @@ class Streams:
             time.sleep(0.1)
 
     def _unheard(self) -> list[str]:
-        got = streamlog.read(self._logs.values()).got
+        got = self._log.read().got
         return [_name(flow) for flow in self.flows if not got.get(flow)]
 
 
