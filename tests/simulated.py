@@ -31,7 +31,7 @@ from vici_mif.core.model import (
     Steering,
 )
 from vici_mif.core.planner import Planner
-from vici_mif.core.status import PeerStatus, Status, TunnelStatus
+from vici_mif.core.status import PathChange, PeerStatus, Status, TunnelStatus
 
 GATEWAY = "203.0.113.1"
 RTT = 0.02
@@ -109,6 +109,7 @@ class World:
         self.log: list[tuple[float, a.Action]] = []
         self.loaded: list[a.LoadSecret | a.LoadConnection] = []
         self.unloaded: list[a.Unload] = []
+        self.told: list[PathChange] = []
         self.stored: tuple[Order, ...] = ()
         self.footprints: tuple[Footprint, ...] = ()
         self.watchers: list[Callable[[a.Action], None]] = []
@@ -295,6 +296,9 @@ class World:
         own += tuple(connection for connection, _ in self.more.values())
         self.feed(e.ConnectionsSeen((*own, *connections)))
         self.feed(e.SasSeen((*self.sas.values(), *sas)))
+
+    def _do_PathsChanged(self, action: a.PathsChanged) -> None:  # noqa: N802
+        self.told += action.changes
 
     def _do_Say(self, action: a.Say) -> None:  # noqa: N802
         pass

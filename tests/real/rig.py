@@ -62,6 +62,11 @@ class Controller:
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
+    def hang_up(self) -> None:
+        """SIGHUP: read the configuration again."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGHUP)
+
     def _end(self, number: int) -> int:
         assert self._child is not None
         self._child.send_signal(number)

@@ -19,6 +19,7 @@ from vici_mif.core.model import (
     Section,
     Steering,
 )
+from vici_mif.core.status import PathChange
 
 # --- requests of the series (docs/vici.md) ---------------------------------
 
@@ -205,6 +206,14 @@ class KeepFootprints:
 
 
 @dataclass(frozen=True, slots=True)
+class PathsChanged:
+    """Run the hooks. Needs no ActionDone: nobody waits for them."""
+
+    tag: str
+    changes: tuple[PathChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Tell the operator (the log). Needs no ActionDone."""
 
@@ -232,4 +241,4 @@ CharonAction = (
 )
 """Goes to the charon edge."""
 
-Action = CharonAction | Steer | Guard | Resolve | StoreOrders | KeepFootprints | Say
+Action = CharonAction | Steer | Guard | Resolve | StoreOrders | KeepFootprints | PathsChanged | Say

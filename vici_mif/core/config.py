@@ -7,6 +7,7 @@ A key whose feature does not exist yet is refused by name (LATER), not as unknow
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -54,6 +55,17 @@ def _prefix(value: object) -> object:
         raise PydanticCustomError("place", "expected a prefix such as 203.0.113.0/24") from error
 
 
+def _command(value: object) -> object:
+    """As a shell divides words; no shell runs it."""
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+        raise PydanticCustomError("place", "expected a command, with its arguments if any")
+    return words
+
+
 def _link(value: object) -> object:
     return {"match": value} if isinstance(value, str) else value
 
@@ -83,6 +95,11 @@ Range = Annotated[
 
 Prefix = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(_prefix), WithJsonSchema({"type": "string"})
+]
+
+
+Command = Annotated[
+    tuple[str, ...], BeforeValidator(_command, json_schema_input_type=str | list[str])
 ]
 
 
@@ -201,6 +218,14 @@ class ConnectionConfig(Frozen):
     )
 
 
+class Hooks(Frozen):
+    """The operator's own commands."""
+
+    on_path_change: Command | None = Field(
+        default=None, description="Run when a path has another state. No shell runs it."
+    )
+
+
 class DaemonConfig(Frozen):
     """The controller itself."""
 
@@ -216,6 +241,7 @@ class DaemonConfig(Frozen):
     state_dir: str = Field(
         default="/var/lib/vici-mif", description="Where orders.json and footprints.json stand."
     )
+    hooks: Hooks = Field(default=Hooks(), description="The operator's own commands.")
 
     @field_validator("tables")
     @classmethod
@@ -281,7 +307,6 @@ LATER: frozenset[Key] = frozenset(
         ("connections", "*", "links", "*", "name"),
         ("daemon", "metrics"),
         ("daemon", "mark_mask"),
-        ("daemon", "hooks"),
         ("daemon", "journal"),
     }
 )
@@ -296,6 +321,7 @@ _C: Key = ("connections", "*", "connection")
 MODELS: Mapping[Key, type[BaseModel]] = {
     (): Config,
     ("daemon",): DaemonConfig,
+    ("daemon", "hooks"): Hooks,
     ("connections", "*"): ConnectionConfig,
     ("connections", "*", "links", "*"): LinkMatch,
     ("connections", "*", "remotes"): Remotes,

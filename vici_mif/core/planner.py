@@ -13,6 +13,7 @@ from typing import assert_never
 from vici_mif.core import budget, dataplane, ordered, report
 from vici_mif.core import events as e
 from vici_mif.core.actions import Action, Guard, KeepFootprints, ReadAll, Steer, StoreOrders
+from vici_mif.core.changes import Changes
 from vici_mif.core.config import Config, ConnectionConfig
 from vici_mif.core.dataplane import Numbers
 from vici_mif.core.footprint import Footprint
@@ -46,6 +47,7 @@ class Planner:
         for name, wish in config.connections.items():
             self._add(name, wish)
         self._rivalry = Rivalry(self.peers)
+        self._changes = Changes()
         self._steering: Steering | None = None
         self._guard: GuardWish | None = None
         self._guarded = False
@@ -320,6 +322,8 @@ class Planner:
 
     def _tell(self, turn: Turn) -> None:
         """Say each change of state once, in the words of `status`."""
+        if self.config.daemon.hooks.on_path_change:
+            self._changes.step(turn, self.peers.values())
         if not self.world.known and not self.world.charon_why:
             return
         for name, peer in self.peers.items():

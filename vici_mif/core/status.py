@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA: Final = "vici-mif/status/1"
+CHANGE_SCHEMA: Final = "vici-mif/path-change/1"
 
 PeerState = Literal["up", "degraded", "down", "standby", "waiting"]
 
@@ -133,6 +134,26 @@ class OrderStatus(_Model):
     by: str
 
 
+class PathChange(_Model):
+    """What a hook gets on its standard input: one path has another state."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Literal["vici-mif/path-change/1"] = Field(default=CHANGE_SCHEMA, alias="schema")
+    peer: str
+    path: str = Field(description="LINK/REMOTE.")
+    link: str
+    local: str | None = Field(description="null: the link is not there.")
+    remote: str | None
+    before: str = Field(default="", description="The state it had; empty: it was not there.")
+    state: str = Field(description="As in the status, never `testing`; `gone`: it is no path now.")
+    why: str
+    at: str = Field(default="", description="When it was noticed.")
+
+    def to_json(self) -> str:
+        return self.model_dump_json(by_alias=True) + "\n"
+
+
 class Status(_Model):
     """All of it."""
 
@@ -165,6 +186,15 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Status.model_json_schema(by_alias=True),
         "title": SCHEMA,
+    }
+
+
+def change_schema() -> dict[str, Any]:
+    """The JSON Schema of what a hook is told."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PathChange.model_json_schema(by_alias=True),
+        "title": CHANGE_SCHEMA,
     }
 
 

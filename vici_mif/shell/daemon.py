@@ -68,6 +68,7 @@ class Daemon:
             self._charon, self._steerer, self._guard, settings.state_dir, self._emit, log
         )
         self._configured = Configured(settings.config, settings.config_path)
+        self._executor.hook.command = own.hooks.on_path_change or ()
         self._since = clock.stamp()
         self._sleep = clock.Sleep()
         self._stop_at: float | None = None
@@ -97,6 +98,7 @@ class Daemon:
         finally:
             notify("STOPPING=1")
             await self._executor.settle(SETTLE_DELAY)
+            await self._executor.hook.close()
             for edge in edges:
                 edge.cancel()
             await asyncio.gather(*edges, return_exceptions=True)
@@ -234,6 +236,8 @@ class Daemon:
             up = [name for name, peer in self._planner.peers.items() if peer.tunnels]
             changed = self._configured.read(up)
             if changed:
+                hooks = self._configured.config.daemon.hooks
+                self._executor.hook.command = hooks.on_path_change or ()
                 self._feed_now(events.ConfigRead(self._configured.config))
             self._log.say("configuration read again: " + ("changed" if changed else "the same"))
             return {"ok": True, "changed": changed}

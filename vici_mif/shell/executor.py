@@ -16,6 +16,7 @@ from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.steering import Steerer
 from vici_mif.shell import material, words
+from vici_mif.shell.hooks import Hook
 from vici_mif.shell.log import Log
 
 Emit = Callable[[events.Event], None]
@@ -30,6 +31,7 @@ class Executor:
     def __init__(
         self, charon: Charon, steerer: Steerer, guard: Guard, state_dir: Path, emit: Emit, log: Log
     ) -> None:
+        self.hook = Hook(log)
         self._charon = charon
         self._steerer = steerer
         self._guard = guard
@@ -46,6 +48,9 @@ class Executor:
                 continue
             for line in words.action(action):
                 self._log.say(f"> {line}", "debug")
+            if isinstance(action, actions.PathsChanged):
+                self.hook.tell(action.changes)
+                continue
             self._start(self._run(action))
 
     @property
@@ -98,7 +103,7 @@ class Executor:
             case actions.KeepFootprints():
                 footprints.write(self._state_dir, action.footprints)
                 self._done(action)
-            case actions.Say():
+            case actions.Say() | actions.PathsChanged():
                 pass
             case _:
                 await self._charon.execute(action)

@@ -23,6 +23,8 @@ def action(wanted: Action) -> list[str]:
             return steering(wish) or ["nothing of ours in the kernel's routing"]
         case actions.Guard(_, wish):
             return guard(wish)
+        case actions.PathsChanged(_, changes):
+            return [f"tell: {c.peer}: {c.path} {c.before or 'new'} -> {c.state}" for c in changes]
         case actions.StoreOrders(_, orders):
             return [f"store {len(orders)} orders"]
         case actions.KeepFootprints(_, footprints):

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another configuration with real charons under datagrams: only the difference, without a loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.namespace import eventually
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, on, running
+from tests.real.traffic import traffic
+from vici_mif.core.status import PeerStatus
+
+ALL = "{links: [eth0, wlan0, wwan0], hold_down: 1s, spares: 0}"
+TWO = "{links: [eth0, wlan0], hold_down: 1s, spares: 0}"
+
+
+def at_home(*links: str) -> Callable[[PeerStatus], bool]:
+    def check(peer: PeerStatus) -> bool:
+        seated = on(peer)
+        return (
+            peer.state == "up"
+            and {path.link for path in peer.paths} == set(links)
+            and all(link in seated and seated[link].children for link in links)
+        )
+
+    return check
+
+
+@pytest.fixture
+def client(make_lab: MakeLab) -> Iterator[Controller]:
+    lab = make_lab(uplinks=3, capture=True)
+    with running(lab, ALL) as controller:
+        controller.until(at_home("eth0", "wlan0", "wwan0"))
+        yield controller
+    lab.stop_captures()
+    for link in ("eth0", "wlan0", "wwan0"):
+        assert rig.captured(lab, link, rig.INSIDE) == []
+
+
+def rewrite(client: Controller, before: str, after: str) -> None:
+    text = client.file.read_text()
+    assert before in text
+    client.file.write_text(text.replace(before, after))
+
+
+def test_only_the_difference(client: Controller) -> None:
+    """The same file, a broken one, a link less, a link more: no datagram of the others is lost."""
+    lab, before = client.lab, rig.spis(client.lab)
+    kept = {t.inner[0] for t in client.peer.tunnels if not (t.home or "").startswith("wwan0")}
+    with traffic(lab, sorted(kept)) as flows:
+        began_at = time.time()
+        assert client.command("reload").stdout == "the same as before: nothing to do\n"
+
+        rewrite(client, "hold_down", "hold_dwn")
+        broken = client.command("reload")
+        assert broken.returncode == 78
+        assert f"{client.file}:3:" in broken.stderr
+        assert "hold_dwn" in client.status().daemon.config_refused
+        assert rig.spis(lab) == before
+
+        rewrite(client, ALL.replace("hold_down", "hold_dwn"), TWO)
+        assert client.command("reload").stdout == "in force\n"
+        client.until(at_home("eth0", "wlan0"))
+        assert "wwan0" not in "\n".join(rig.ours(lab))
+        assert client.status().daemon.config_refused == ""
+        assert flows.lost(began_at, time.time()) == {}
+
+        rewrite(client, TWO, ALL)
+        client.hang_up()
+        client.until(at_home("eth0", "wlan0", "wwan0"))
+        assert flows.lost(began_at, time.time()) == {}
+    assert client.peer.authentications == 1
+
+
+def test_keys_that_need_a_restart_are_refused_by_name(client: Controller) -> None:
+    """Nothing of the new file is in force then."""
+    rewrite(client, "daemon: {", "daemon: {rules: 100-119, ")
+    rewrite(client, ALL, TWO)
+    refused = client.command("reload")
+
+    assert refused.returncode == 78
+    assert "daemon.rules: cannot change while the controller runs: restart it" in refused.stderr
+    assert {path.link for path in client.peer.paths} == {"eth0", "wlan0", "wwan0"}
+
+
+def test_a_peer_that_is_taken_out_leaves_nothing(client: Controller) -> None:
+    """Its IKE SAs are closed at both ends, and nothing of ours is in the kernel."""
+    lab = client.lab
+    rewrite(client, "  hq: ", "  nobody: ")
+    assert client.command("reload").returncode == 0
+    eventually(lambda: [p.name for p in client.status().peers] == ["nobody"])
+
+    assert rig.sas(lab) == rig.sas(lab, "gateway") == []
+    assert rig.ours(lab) == []

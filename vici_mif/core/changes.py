@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which paths have another state than they had, for those who want to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vici_mif.core.actions import PathsChanged
+from vici_mif.core.path import PathState
+from vici_mif.core.peer import Peer
+from vici_mif.core.ranking import Path
+from vici_mif.core.status import PathChange
+from vici_mif.core.turn import Turn
+
+GONE = "gone"
+"""The path is not configured any more, or the peer no longer has the address."""
+
+
+class Changes:
+    """States as they were told last. A test under way is no state to tell."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], PathChange] = {}
+
+    def step(self, turn: Turn, peers: Iterable[Peer]) -> None:
+        """One action for all that changed in this turn."""
+        before, self._told = self._told, {}
+        changed = []
+        for now in (_now(peer, path) for peer in peers for path in peer.paths.all()):
+            key = (now.peer, now.path)
+            old = before.pop(key, None)
+            if old is not None and now.state in {old.state, PathState.TESTING.value}:
+                self._told[key] = old
+            else:
+                self._told[key] = now
+                changed.append(now.model_copy(update={"before": old.state if old else ""}))
+        gone = {"state": GONE, "why": ""}
+        changed += [o.model_copy(update={"before": o.state, **gone}) for o in before.values()]
+        if changed:
+            turn.actions.append(PathsChanged(turn.book.tag(), tuple(changed)))
+
+
+def _now(peer: Peer, path: Path) -> PathChange:
+    life = peer.paths.life(path.name)
+    return PathChange(
+        peer=peer.name,
+        path=str(path.name),
+        link=path.name.link,
+        local=str(path.pair.local) if path.pair else None,
+        remote=str(path.remote),
+        state=life.state.value,
+        why=life.why,
+    )
