@@ -131,8 +131,8 @@ def test_modules_stay_small(path: Path) -> None:
 
 CORE_LIBRARIES = {
     "yaml": {"document"},
-    "pydantic": {"config", "inline", "status"},
-    "pydantic_core": {"config", "inline"},
+    "pydantic": {"config", "inline", "status", "values"},
+    "pydantic_core": {"config", "inline", "values"},
 }
 """YAML ends in one module; pydantic describes formats and nothing else."""
 

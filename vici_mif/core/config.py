@@ -6,11 +6,8 @@ A key whose feature does not exist yet is refused by name (LATER), not as unknow
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,7 +15,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -27,80 +23,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from vici_mif.core import budget, document, inline
 from vici_mif.core.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.inline import Frozen, InlineConnection
+from vici_mif.core.values import Command, Delay, Prefix, Range, not_empty, one_text
 
 __all__ = ["Config", "ConfigError", "ConnectionConfig", "Source", "parse", "schema"]
-
-DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-DELAY_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
-
-
-def _delay(value: object) -> object:
-    match = DELAY.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
-    if match is None:
-        raise PydanticCustomError("place", "expected a time such as 5s, 500ms or 2m")
-    return float(match[1]) * DELAY_UNITS[match[2]]
-
-
-def _range(value: object) -> object:
-    match = re.fullmatch(r"(\d+)-(\d+)", str(value).strip())
-    if match is None or int(match[1]) > int(match[2]):
-        raise PydanticCustomError("place", "expected a range such as 150-169")
-    return (int(match[1]), int(match[2]))
-
-
-def _prefix(value: object) -> object:
-    try:
-        return ip_network(str(value))
-    except ValueError as error:
-        raise PydanticCustomError("place", "expected a prefix such as 203.0.113.0/24") from error
-
-
-def _command(value: object) -> object:
-    """As a shell divides words; no shell runs it."""
-    try:
-        words = shlex.split(value) if isinstance(value, str) else value
-    except ValueError:
-        words = None
-    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
-        raise PydanticCustomError("place", "expected a command, with its arguments if any")
-    return words
 
 
 def _link(value: object) -> object:
     return {"match": value} if isinstance(value, str) else value
-
-
-def _not_empty(value: object) -> object:
-    """pydantic's own minimum counts what is left after validation, and hides why it is less."""
-    if value == []:
-        raise PydanticCustomError("place", "expected at least one")
-    return value
-
-
-def _one_text(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Delay = Annotated[
-    float,
-    BeforeValidator(_delay),
-    WithJsonSchema({"type": ["string", "number"], "pattern": "^[0-9.]+ *(ms|s|m|h)?$"}),
-]
-Range = Annotated[
-    tuple[int, int],
-    BeforeValidator(_range),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"}),
-]
-
-
-Prefix = Annotated[
-    IPv4Network | IPv6Network, BeforeValidator(_prefix), WithJsonSchema({"type": "string"})
-]
-
-
-Command = Annotated[
-    tuple[str, ...], BeforeValidator(_command, json_schema_input_type=str | list[str])
-]
 
 
 class LinkMatch(Frozen):
@@ -121,7 +50,7 @@ class Remotes(Frozen):
     """The peer's addresses."""
 
     use: Annotated[
-        tuple[str, ...], BeforeValidator(_one_text, json_schema_input_type=str | list[str])
+        tuple[str, ...], BeforeValidator(one_text, json_schema_input_type=str | list[str])
     ] = Field(
         default=(),
         description="Addresses and names of the peer, best first, instead of the connection's "
@@ -136,7 +65,7 @@ class Remotes(Frozen):
     @field_validator("use", mode="before")
     @classmethod
     def _some(cls, value: object) -> object:
-        return _not_empty(value)
+        return not_empty(value)
 
 
 class Pairs(Frozen):
@@ -165,7 +94,7 @@ class ConnectionConfig(Frozen):
     @field_validator("links", mode="before")
     @classmethod
     def _some(cls, value: object) -> object:
-        return _not_empty(value)
+        return not_empty(value)
 
     rank: int | None = Field(
         default=None,

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How single values of the configuration are written: times, ranges, prefixes, commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+DELAY_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _delay(value: object) -> object:
+    match = DELAY.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if match is None:
+        raise PydanticCustomError("place", "expected a time such as 5s, 500ms or 2m")
+    return float(match[1]) * DELAY_UNITS[match[2]]
+
+
+def _range(value: object) -> object:
+    match = re.fullmatch(r"(\d+)-(\d+)", str(value).strip())
+    if match is None or int(match[1]) > int(match[2]):
+        raise PydanticCustomError("place", "expected a range such as 150-169")
+    return (int(match[1]), int(match[2]))
+
+
+def _prefix(value: object) -> object:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        raise PydanticCustomError("place", "expected a prefix such as 203.0.113.0/24") from error
+
+
+def _command(value: object) -> object:
+    """As a shell divides words; no shell runs it."""
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+        raise PydanticCustomError("place", "expected a command, with its arguments if any")
+    return words
+
+
+def not_empty(value: object) -> object:
+    """pydantic's own minimum counts what is left after validation, and hides why it is less."""
+    if value == []:
+        raise PydanticCustomError("place", "expected at least one")
+    return value
+
+
+def one_text(value: object) -> object:
+    """A list of one may be written without brackets."""
+    return [value] if isinstance(value, str) else value
+
+
+Delay = Annotated[
+    float,
+    BeforeValidator(_delay),
+    WithJsonSchema({"type": ["string", "number"], "pattern": "^[0-9.]+ *(ms|s|m|h)?$"}),
+]
+Range = Annotated[
+    tuple[int, int],
+    BeforeValidator(_range),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"}),
+]
+
+
+Prefix = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(_prefix), WithJsonSchema({"type": "string"})
+]
+
+
+Command = Annotated[
+    tuple[str, ...], BeforeValidator(_command, json_schema_input_type=str | list[str])
+]
