@@ -53,6 +53,7 @@ class SimulatedStage:
 
     name = "the simulated stage"
     real = False
+    gateways = 1
     has: frozenset[str] = frozenset()
     patience = 1.0
 

@@ -22,7 +22,7 @@ from vici_mif.lab.payload import Ledger, Reader
 from vici_mif.lab.pcap import Packet
 from vici_mif.lab.proof import Claim, Evidence, Outage, Tunnel, Window
 from vici_mif.lab.streams import PORT, RATE, TCP_SIZE
-from vici_mif.lab.topology import CLIENT, POOLS, ROUTER, SERVER, bare, family, pick
+from vici_mif.lab.topology import BACKUP_POOLS, CLIENT, POOLS, ROUTER, SERVER, bare, family, pick
 from vici_mif.lab.transcript import Step, Transcript, transcript
 
 Say = Callable[[str], None]
@@ -251,8 +251,9 @@ class Trial:
 def protected(lab: Lab) -> list[esp.Protected]:
     """What the connection's selectors hold, in either direction."""
     near, far = conf.selectors(lab.topology.wish)
+    pools = POOLS + BACKUP_POOLS * (lab.topology.wish.gateways > 1)
     return [
         esp.Protected(ip_network(ours), ip_network(theirs))
-        for ours, theirs in product(near or POOLS, far)
+        for ours, theirs in product(near or pools, far)
         if (":" in ours) == (":" in theirs)
     ]

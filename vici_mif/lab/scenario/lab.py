@@ -19,7 +19,7 @@ from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario.model import Scenario, Topology
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.streams import RATE
-from vici_mif.lab.topology import CLIENT, GATEWAY, ROUTER, STATION, Profile
+from vici_mif.lab.topology import CLIENT, GATEWAY, MAX_GATEWAYS, ROUTER, STATION, Profile
 from vici_mif.lab.traffic import Streams, Watch, far_address
 
 GRAIN = 0.1
@@ -36,6 +36,7 @@ class LabStage:
 
     name = "the lab"
     real = True
+    gateways = MAX_GATEWAYS
 
     def __init__(self, make: Make, has: frozenset[str]) -> None:
         self._make, self.has = make, has
@@ -205,6 +206,9 @@ class LabStage:
 
     def do_kill_gateway(self) -> None:
         self.lab.charons[GATEWAY].kill()
+
+    def do_stop_gateway(self) -> None:
+        self.lab.charons[GATEWAY].stop()
 
     def do_start_gateway(self) -> None:
         self.lab.charons[GATEWAY].start()

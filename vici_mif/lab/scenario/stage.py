@@ -41,6 +41,8 @@ class Stage(Protocol):
     """Of what scenarios name under `needs`."""
     patience: float
     """By how much all `within` are longer: a guest's processors are translated."""
+    gateways: int
+    """How many this stage can have."""
 
     def open(self, scenario: Scenario) -> None:
         """Build what its topology says and start the controller."""
@@ -115,6 +117,8 @@ def unknown(scenario: Scenario, stage: type[Stage] | Stage) -> list[str]:
     """What the scenario says that this stage cannot do or tell."""
     words = {c.word for c in scenario.commands() if c.word.name not in OURS}
     missing = {w.usage for w in words if not hasattr(stage, f"do_{w.name}")}
+    if scenario.story.topology.gateways > stage.gateways:
+        missing.add(f"{scenario.story.topology.gateways} gateways")
     return sorted(missing | {name for name in _looks(scenario) if not hasattr(stage, LOOKS[name])})
 
 

@@ -76,6 +76,7 @@ WORDS = (
     _word("kill charon", "the client's charon dies without a word"),
     _word("start charon", "started again, with the operator's `swanctl --load-all`"),
     _word("kill gateway", "the gateway's charon dies without a word"),
+    _word("stop gateway", "SIGTERM to the gateway's charon: it deletes its IKE SAs and ends"),
     _word("start gateway", "started again"),
     _word("suspend TIME", "the machine sleeps so long"),
     _word("order WORDS", "what the operator types after `vici-mif`"),
