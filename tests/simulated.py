@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_address, ip_interface
 from itertools import count
 
+from tests.echoes import Echoes
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.config import Source, parse
@@ -32,6 +33,7 @@ from vici_mif.core.model import (
 )
 from vici_mif.core.planner import Planner
 from vici_mif.core.status import PathChange, PeerStatus, Status, TunnelStatus
+from vici_mif.core.watching import Watching
 
 GATEWAY = "203.0.113.1"
 RTT = 0.02
@@ -116,6 +118,11 @@ class World:
         self.beside: tuple[tuple[Connection, ...], tuple[Sa, ...]] = ((), ())
         """What others have in the same charon."""
         self.charon_up = False
+        self.echoes = Echoes(self)
+        self.really: set[str] = set()
+        """Tags of moves to another pair."""
+        self.probe_rtt: dict[str, float] = {}
+        """By link; seconds."""
         self._good: dict[int, Pair] = {}
         self._moving: dict[int, str] = {}
         self._authenticating: dict[int, str] = {}
@@ -149,6 +156,7 @@ class World:
     def restart_controller(self) -> None:
         """A killed controller and its successor: nothing is left but charon and the kernel."""
         self.planner = Planner(self.planner.config, "/etc/vici-mif")
+        self.echoes.watching = Watching()
         self._queue.clear()
         self._moving.clear()
         self.start()
@@ -309,6 +317,10 @@ class World:
 
     def _do_Guard(self, action: a.Guard) -> None:  # noqa: N802
         self.guard = action.wish
+        self._done(action.tag)
+
+    def _do_Watch(self, action: a.Watch) -> None:  # noqa: N802
+        self.echoes.watch(action.wish)
         self._done(action.tag)
 
     def _do_StoreOrders(self, action: a.StoreOrders) -> None:  # noqa: N802
@@ -497,6 +509,7 @@ class World:
         if sa.pair == action.pair:
             self._done(action.tag, ike_id=sa.unique_id)
             return
+        self.really.add(action.tag)
         if sa.unique_id in self._moving:
             self._failed(self._moving[sa.unique_id], "superseded")
         self._moving[sa.unique_id] = action.tag
@@ -540,7 +553,8 @@ class World:
         if action.ike_id not in self.sas:
             self._failed(action.tag, "sa-gone")
         elif self.reaches(action.pair):
-            self._done(action.tag, RTT, rtt_delay=RTT)
+            rtt = self.probe_rtt.get(self.link_of(action.pair.local), RTT)
+            self._done(action.tag, rtt, rtt_delay=rtt)
         else:
             self._failed(action.tag, "timeout", float(action.tries))
 

@@ -120,9 +120,28 @@ MISTAKES = {
         ["c0.yaml:3:23: connections.hq.tunels: unknown key; nearest known: tunnels"],
     ),
     "unknown key like nothing": (one("zzz: 3"), ["c0.yaml:3:23: connections.hq.zzz: unknown key"]),
-    "later: probe": (
-        one("probe: fast"),
-        ["c0.yaml:3:23: connections.hq.probe: comes in a later version"],
+    "probe: no such profile": (
+        one("probe: {profile: quick}"),
+        [
+            "c0.yaml:3:40: connections.hq.probe.profile: expected 'fast', 'normal' or 'relaxed', "
+            "found 'quick'"
+        ],
+    ),
+    "probe: a name as target": (
+        one("probe: {targets: [gw.example.org]}"),
+        ["c0.yaml:3:41: connections.hq.probe.targets.0: expected an address behind the peer"],
+    ),
+    "probe: loss is a share": (
+        one("probe: {loss: 0.2}"),
+        ["c0.yaml:3:37: connections.hq.probe.loss: expected a share such as 20%"],
+    ),
+    "probe: recovery above the threshold": (
+        one("probe: {loss: 10%, loss_recovery: 20%}"),
+        ["c0.yaml:3:42: connections.hq.probe.loss_recovery: expected no more than `loss`"],
+    ),
+    "probe: recovery without a threshold": (
+        one("probe: {delay_recovery: 100ms}"),
+        ["c0.yaml:3:31: connections.hq.probe.delay_recovery: expected no more than `delay`"],
     ),
     "later: gateway": (
         TWO_LINES + "gateway: {connections: [rw]}\n",
@@ -136,9 +155,9 @@ MISTAKES = {
         one("remotes: {use: a, learn: [x]}"),
         ["c0.yaml:3:49: connections.hq.remotes.learn.0: expected a prefix such as 203.0.113.0/24"],
     ),
-    "later: cost of a link": (
-        "version: 1\nconnections:\n  hq: {links: [{match: a, cost: metered}]}\n",
-        ["c0.yaml:3:27: connections.hq.links.0.cost: comes in a later version"],
+    "cost of a link": (
+        "version: 1\nconnections:\n  hq: {links: [{match: a, cost: much}]}\n",
+        ["c0.yaml:3:33: connections.hq.links.0.cost: expected 'free' or 'metered', found 'much'"],
     ),
     "empty links": (
         "version: 1\nconnections:\n  hq: {links: []}\n",

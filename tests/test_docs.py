@@ -24,7 +24,10 @@ def _keys(schema: dict[str, Any], name: str) -> list[str]:
     return list(node["properties"])
 
 
-@pytest.mark.parametrize("model", ["Config", "ConnectionConfig", "DaemonConfig", "SecretEntry"])
+@pytest.mark.parametrize(
+    "model",
+    ["Config", "ConnectionConfig", "DaemonConfig", "LinkMatch", "ProbeConfig", "SecretEntry"],
+)
 def test_every_key_of_the_configuration_is_explained(model: str) -> None:
     """A key that the parser knows stands in docs/configuration.md."""
     text = (ROOT / "docs/configuration.md").read_text()

@@ -87,6 +87,7 @@ def test_never_to_an_untested_path() -> None:
     """The other links lose everything: the tunnel stays, and the status says that it waits."""
     world = up().run(20)
     world.dead = {"eth1", "eth2"}
+    world.run(20)
     good = watch_moves(world)
     drain(world, "eth0")
     world.run(60)

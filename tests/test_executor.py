@@ -17,6 +17,7 @@ from vici_mif.core.model import FromFile, GuardWish, Order, OrderKind, Pair
 from vici_mif.edges import names, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard
+from vici_mif.edges.prober import Prober
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import executor
 from vici_mif.shell.executor import Executor
@@ -33,9 +34,9 @@ def carry(tmp_path: Path) -> Carry:
     async def run(wanted: tuple[actions.Action, ...]) -> list[events.Event]:
         facts: list[events.Event] = []
         charon = Charon(str(tmp_path / "charon.vici"), facts.append)
-        work = Executor(
-            charon, Steerer(Range()), Guard(), tmp_path, facts.append, Log(verbose=False)
-        )
+        prober = Prober(facts.append)
+        log = Log(verbose=False)
+        work = Executor(charon, Steerer(Range()), Guard(), prober, tmp_path, facts.append, log)
         work.begin(wanted)
         await work.settle(10)
         assert work.failure is None
@@ -147,7 +148,8 @@ def test_a_mistake_of_ours_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.M
         facts: list[events.Event] = []
         charon = Charon("", facts.append)
         log = Log(verbose=False)
-        work = Executor(charon, Steerer(Range()), Guard(), tmp_path, facts.append, log)
+        prober = Prober(facts.append)
+        work = Executor(charon, Steerer(Range()), Guard(), prober, tmp_path, facts.append, log)
         monkeypatch.setattr(executor.orders, "write", lambda *_: [][1])
         work.begin([actions.StoreOrders("t", ())])
         await work.settle(5)

@@ -37,6 +37,12 @@ def names(wanted: list[a.Action]) -> list[str]:
     return [type(action).__name__ for action in wanted]
 
 
+def probes_of(world: World, local: str) -> list[a.Probe]:
+    """Tests of the path from an address."""
+    probes = [x for x in world.actions(a.Probe) if isinstance(x, a.Probe)]
+    return [probe for probe in probes if probe.pair.local == ip_address(local)]
+
+
 def up(**kinds: object) -> World:
     """A world some seconds after the start."""
     return World(**kinds).start().run(3)  # type: ignore[arg-type]
@@ -86,14 +92,20 @@ def test_the_kernel_comes_first() -> None:
     assert order[:4] == ["Steer", "CreateIke", "Steer", "CreateChild"]
 
 
-def test_quiet_facts_order_only_pins() -> None:
-    """Nothing happens: leases are renewed every ten seconds, nothing else."""
+def test_quiet_facts_order_only_pins_and_looks() -> None:
+    """Nothing happens: leases are renewed, and idle tunnels are looked after where they are."""
     world = up()
     before = len(world.log)
     world.run(100)
 
-    assert {type(action) for _, action in world.log[before:]} == {a.Migrate}
-    assert len(world.log) - before == pytest.approx(30, abs=3)
+    assert {type(action) for _, action in world.log[before:]} == {a.Migrate, a.ReadAll, a.Probe}
+    assert all(
+        action.pair == world.sas[action.ike_id].pair
+        for _, action in world.log[before:]
+        if isinstance(action, a.Migrate | a.Probe)
+    )
+    pins = [x for _, x in world.log[before:] if isinstance(x, a.Migrate)]
+    assert len(pins) == pytest.approx(30, abs=3)
 
 
 def test_same_fact_twice_orders_nothing() -> None:
@@ -135,7 +147,7 @@ def test_tunnel_goes_home_after_hold_down_and_a_test() -> None:
 
     assert world.seats() == AT_HOME
     assert world.hq.state == "up"
-    assert len(world.actions(a.Probe)) == 1
+    assert len(probes_of(world, "198.18.1.2")) == 1
 
 
 def test_home_that_does_not_answer_is_not_taken() -> None:
@@ -148,7 +160,7 @@ def test_home_that_does_not_answer_is_not_taken() -> None:
     world.run(120)
 
     assert world.seats()[E1] == E0
-    assert 3 <= len(world.actions(a.Probe)) <= 10
+    assert 3 <= len(probes_of(world, "198.18.1.2")) <= 10
     world.dead = set()
     world.run(70)
     assert world.seats() == AT_HOME

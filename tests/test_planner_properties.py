@@ -169,7 +169,13 @@ def test_nothing_raises_and_the_wish_is_reached(
     assert all(home == current for home, current in world.seats().items())
     before = len(world.log)
     world.run(25.0)
-    assert {type(x) for _, x in world.log[before:]} <= {a.Migrate, a.Clone, a.Probe, a.Say}
+    assert {type(x) for _, x in world.log[before:]} <= {
+        a.Migrate,
+        a.Clone,
+        a.Probe,
+        a.ReadAll,
+        a.Say,
+    }
     assert all(
         x.pair == world.sas[x.ike_id].pair
         for _, x in world.log[before:]

@@ -81,6 +81,7 @@ def test_it_waits_while_no_other_path_works() -> None:
     world = up(wish("{links: [eth0, eth1, eth2], spares: 0}"))
     world.run(20)
     world.dead = {"eth0", "eth1"}
+    world.run(20)
     good = watch_moves(world)
     world.configure(wish("{links: [eth0, eth1], spares: 0}"))
     world.run(30)

@@ -11,14 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vici_mif.core.footprint import Footprint
-from vici_mif.core.model import (
-    GuardWish,
-    IPAddress,
-    Order,
-    Pair,
-    Section,
-    Steering,
-)
+from vici_mif.core.model import GuardWish, IPAddress, Order, Pair, Section, Steering
+from vici_mif.core.probe import ProbeWish
 from vici_mif.core.status import PathChange
 
 # --- requests of the series (docs/vici.md) ---------------------------------
@@ -182,6 +176,14 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Watch exactly these tunnels from inside; what is found becomes PathHealth."""
+
+    tag: str
+    wish: tuple[ProbeWish, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Resolve:
     """All addresses of a name: becomes NameResolved, then ActionDone."""
 
@@ -241,4 +243,14 @@ CharonAction = (
 )
 """Goes to the charon edge."""
 
-Action = CharonAction | Steer | Guard | Resolve | StoreOrders | KeepFootprints | PathsChanged | Say
+Action = (
+    CharonAction
+    | Steer
+    | Guard
+    | Watch
+    | Resolve
+    | StoreOrders
+    | KeepFootprints
+    | PathsChanged
+    | Say
+)

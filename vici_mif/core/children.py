@@ -10,14 +10,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from vici_mif.core.actions import CreateChild, TerminateChild
+from vici_mif.core.actions import CreateChild, ReadSa, TerminateChild
 from vici_mif.core.dataplane import Numbers, host, if_id
 from vici_mif.core.family import Slot, Tunnel, slots_of, template_of
 from vici_mif.core.mode import Shape
 from vici_mif.core.model import ChildTemplate, IPAddress
 from vici_mif.core.paths import Paths
 from vici_mif.core.ranking import quality
+from vici_mif.core.requests import Key
 from vici_mif.core.turn import Turn
+
+UNSEEN_DELAY = 3.0
+"""Seconds for a child that was opened to show itself."""
 
 CHILD_DELAY = 40.0
 """Seconds for one CREATE_CHILD_SA exchange with retransmissions."""
@@ -82,6 +86,13 @@ class Children:
             if slot is not None:
                 self._slots[tunnel.ike_id] = slot
                 taken.add(slot)
+
+    def opened(self, turn: Turn, key: Key, ike_id: int, template: str) -> None:
+        """Never a second one because the first is not seen yet."""
+        sa = (turn.world.sas or {}).get(ike_id)
+        if sa is not None and not any(template_of(c) == template for c in sa.children):
+            turn.book.fail(key, turn.now, "not seen", delay=UNSEEN_DELAY)
+            turn.ask(("look", self.peer, ike_id), partial(ReadSa, ike_id=ike_id))
 
     def rename(self, old_id: int, new_id: int) -> None:
         if old_id in self._slots:

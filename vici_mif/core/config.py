@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from vici_mif.core import budget, document, inline
 from vici_mif.core.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.inline import Frozen, InlineConnection
+from vici_mif.core.profile import PROFILES, ProbeConfig, Profile, ProfileName
 from vici_mif.core.values import Command, Delay, Prefix, Range, not_empty, one_text
 
 __all__ = ["Config", "ConfigError", "ConnectionConfig", "Source", "parse", "schema"]
@@ -32,10 +33,22 @@ def _link(value: object) -> object:
     return {"match": value} if isinstance(value, str) else value
 
 
+def _probe(value: object) -> object:
+    return {"profile": value} if isinstance(value, str) else value
+
+
 class LinkMatch(Frozen):
     """Which local interfaces to use. Order is rank: first is best."""
 
     match: str = Field(min_length=1, description="An interface's name or a pattern: `wwan*`.")
+    cost: Literal["free", "metered"] = Field(
+        default="free", description="metered: every byte costs, so its tunnels are watched rarely."
+    )
+    probe: ProfileName | None = Field(
+        default=None,
+        description="How closely tunnels on this link are watched. Default: relaxed where "
+        "metered, else the connection's profile.",
+    )
 
     def fits(self, name: str) -> bool:
         return fnmatchcase(name, self.match)
@@ -138,6 +151,9 @@ class ConnectionConfig(Frozen):
         le=65535,
         description="Bytes of an inner packet. Default: what fits on the smallest path.",
     )
+    probe: Annotated[
+        ProbeConfig, BeforeValidator(_probe, json_schema_input_type=ProfileName | ProbeConfig)
+    ] = Field(default=ProbeConfig(), description="How the health of tunnels is found out.")
     without_clone: Literal["single", "refuse"] = Field(
         default="single",
         description="With a peer or a charon that cannot clone: one tunnel, or none.",
@@ -145,6 +161,13 @@ class ConnectionConfig(Frozen):
     on_stop: Literal["keep", "close"] = Field(
         default="keep", description="What becomes of the tunnels when the controller is stopped."
     )
+
+    def profile(self, link: str) -> Profile:
+        """How closely a tunnel on this link is watched."""
+        match = next((m for m in self.links if m.fits(link)), None)
+        metered = match is not None and match.cost == "metered"
+        default: ProfileName = "relaxed" if metered else self.probe.profile
+        return PROFILES[(match.probe if match else None) or default]
 
 
 class Hooks(Frozen):
@@ -228,11 +251,8 @@ LATER: frozenset[Key] = frozenset(
     {
         ("gateway",),
         ("connections", "*", "policy"),
-        ("connections", "*", "probe"),
         ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
-        ("connections", "*", "links", "*", "cost"),
-        ("connections", "*", "links", "*", "probe"),
         ("connections", "*", "links", "*", "name"),
         ("daemon", "metrics"),
         ("daemon", "mark_mask"),
@@ -255,6 +275,7 @@ MODELS: Mapping[Key, type[BaseModel]] = {
     ("connections", "*", "links", "*"): LinkMatch,
     ("connections", "*", "remotes"): Remotes,
     ("connections", "*", "pairs"): Pairs,
+    ("connections", "*", "probe"): ProbeConfig,
     _C: InlineConnection,
     **{(*_C, f"{side}{n}"): inline.Auth for side in ("local", "remote") for n in ("", "-1", "-2")},
     (*_C, "children", "*"): inline.InlineChild,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from vici_mif.core.config import Config
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
+from vici_mif.core.probe import ProbeWish, Verdict
 
 # --- charon ----------------------------------------------------------------
 
@@ -102,6 +103,35 @@ class NameResolved:
 
     name: str
     addresses: tuple[IPAddress, ...]
+
+
+# --- health ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PathHealth:
+    """What is known of one watched tunnel: when the verdict changes, and when it was asked for."""
+
+    wish: ProbeWish
+    verdict: Verdict
+    proof: bool = False
+    """SILENT: the same targets answer through another path."""
+    rtt_delay: float | None = None
+    """Seconds there and back, smoothed; None before the first answer."""
+    jitter_delay: float | None = None
+    """Seconds by which it differs from one answer to the next, smoothed."""
+    loss: float | None = None
+    """0 to 1, of the requests of the last while; None before there are enough."""
+    outer_bytes: int = 0
+    """Bytes on the link since this watch began: requests sent and answers received."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayBegan:
+    """A new UTC day: what is counted by the day starts at nothing."""
+
+    day: str
+    """`2026-11-21`."""
 
 
 # --- what became of actions ------------------------------------------------
@@ -222,6 +252,8 @@ Event = (
     | SaRekeyed
     | LinksSeen
     | NameResolved
+    | PathHealth
+    | DayBegan
     | ActionTaken
     | ActionDone
     | ActionFailed

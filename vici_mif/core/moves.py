@@ -29,6 +29,10 @@ UPDATE = "IKE_MOBIKE"
 PROBE_TRIES = 3
 """Transmissions, one a second."""
 
+PROBE_BYTES = {4: 112, 6: 132}
+"""Of one empty INFORMATIONAL on the link, at most: IP, UDP, non-ESP marker, IKE header (RFC 7296,
+3.1) and an SK payload of AES-CBC with HMAC-SHA2-256-128."""
+
 READY_DELAY = 30.0
 """Seconds between two tests of a path that is kept ready."""
 
@@ -137,6 +141,10 @@ class Moves:
                 self._origins.setdefault(move.ike_id, origin)
             paths.fact(move.path, PathFact.TEST_BEGUN, turn.now)
 
+    def test(self, turn: Turn, paths: Paths, ike_id: int, path: PathName) -> None:
+        """Find out whether a path works, also one that carries."""
+        self._probe(turn, paths, Test(ike_id, path))
+
     def _probe(self, turn: Turn, paths: Paths, test: Test) -> None:
         path = paths.get(test.path)
         assert path is not None
@@ -145,6 +153,7 @@ class Moves:
         make = partial(Probe, ike_id=test.ike_id, pair=pair, tries=PROBE_TRIES)
         if turn.ask(self._test(test.path), make, PROBE_TRIES + 3.0):
             paths.fact(test.path, PathFact.TEST_BEGUN, turn.now)
+            paths.spend(test.path, PROBE_BYTES[pair.local.version])
 
     # --- how they ended ------------------------------------------------------
 
@@ -171,6 +180,10 @@ class Moves:
 
     def not_tested(self, turn: Turn, paths: Paths, path: PathName, reason: str, text: str) -> None:
         self._failed(turn, paths, path, reason, text)
+
+    def silent(self, turn: Turn, paths: Paths, path: PathName, why: str) -> None:
+        """Inside the tunnel nothing comes back on this path."""
+        self._failed(turn, paths, path, "silent", why)
 
     def _failed(self, turn: Turn, paths: Paths, path: PathName, reason: str, text: str) -> None:
         why = text or reason
@@ -226,3 +239,10 @@ class Moves:
     def reset(self) -> None:
         self._targets.clear()
         self._origins.clear()
+
+
+def answer_bytes(paths: Paths, path: PathName, rtt_delay: float | None) -> int:
+    """What the answer to a probe cost, and one more request where the first was lost."""
+    there = paths.get(path)
+    messages = 1 if rtt_delay is not None else 2
+    return messages * PROBE_BYTES[there.remote.version] if there is not None else 0

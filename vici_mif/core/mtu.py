@@ -45,6 +45,12 @@ class Esp:
     """Inner packet, padding and trailer are a multiple of it; at least 4 (RFC 4303, 2.4)."""
     icv: int
 
+    def outer(self, inner: int, version: int, *, udp: bool) -> int:
+        """Bytes on the link of an inner packet, by the outer IP version."""
+        body = -(-(inner + ESP_TRAILER) // self.block) * self.block
+        outside = IP_HEADER[version] + (UDP_HEADER if udp else 0) + ESP_HEADER
+        return outside + self.iv + body + self.icv
+
     def inner(self, link_mtu: int, version: int) -> int:
         """The largest inner packet that fits, by the outer IP version."""
         room = link_mtu - IP_HEADER[version] - UDP_HEADER - ESP_HEADER - self.iv - self.icv

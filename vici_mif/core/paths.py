@@ -10,7 +10,7 @@ from vici_mif.core import pairing
 from vici_mif.core.holddown import HoldDown
 from vici_mif.core.model import Pair, PathName
 from vici_mif.core.path import WORKS, PathFact, PathLife, PathState
-from vici_mif.core.ranking import Path, best
+from vici_mif.core.ranking import Path, best, quality
 
 NO_LINK = "the link is down, absent or has no usable address"
 
@@ -31,6 +31,9 @@ class Paths:
         """To be drained, and a tunnel has not left yet."""
         self._configured: Callable[[str], bool] = lambda _: True
         self._withdrawn: frozenset[PathName] = frozenset()
+        self._trouble: dict[PathName, str] = {}
+        self._poor_at: dict[PathName, float] = {}
+        self._spent: dict[PathName, int] = {}
 
     def see(
         self, candidates: Iterable[Path], now: float, remotes: Collection[str] = ()
@@ -55,6 +58,8 @@ class Paths:
         for name in names:
             for known in (self._lives, self._holds, self._tested_at, self._rtt_delay):
                 known.pop(name, None)
+            for told in (self._trouble, self._spent):
+                told.pop(name, None)
 
     def _see(self, path: Path, now: float) -> bool:
         before = self._paths.get(path.name)
@@ -70,6 +75,7 @@ class Paths:
             return True
         elif not usable and before.pair is not None:
             self.fact(path.name, PathFact.LINK_LOST, now, NO_LINK)
+            self._trouble.pop(path.name, None)
         return False
 
     def _deny(self, name: PathName, now: float) -> None:
@@ -169,8 +175,12 @@ class Paths:
         return tuple(path for path in self.usable() if not self.is_drained(path.name))
 
     def best(self, home: PathName | None = None) -> list[Path]:
-        """Seats by what is known of them; among equals `home`, then what is preferred."""
-        return best(self.seats(), self.state, home, self._preferred_at)
+        """Seats by what is known of them; among equals `home`, then what is preferred.
+
+        Among those that work the poor ones come last.
+        """
+        found = best(self.seats(), self.state, home, self._preferred_at)
+        return sorted(found, key=lambda p: (quality(self.state(p.name)), p.name in self._trouble))
 
     def refuge(self, home: PathName | None = None) -> list[Path]:
         """The same for a tunnel that works nowhere: then also what is to be drained."""
@@ -188,6 +198,42 @@ class Paths:
 
     def state(self, name: PathName) -> PathState:
         return self._lives[name].state
+
+    # --- how well it works -------------------------------------------------
+
+    def poor(self, name: PathName, now: float, why: str) -> None:
+        """It works, and loses or delays too much: to leave it is worth a move."""
+        if name not in self._trouble and name in self._holds:
+            self._holds[name] = self._holds[name].failed(now)
+            self._poor_at[name] = now
+        self._trouble[name] = why
+
+    def poor_at(self, name: PathName) -> float:
+        """When it became poor."""
+        return self._poor_at[name]
+
+    def good(self, name: PathName, now: float) -> None:
+        """It keeps the recovery values: the hold-down counts from now on."""
+        if self._trouble.pop(name, None) is not None:
+            hold = replace(self._holds[name], works_at=None)
+            self._holds[name] = hold.works(now, proven=True)
+
+    def trouble(self, name: PathName | None) -> str:
+        """What is poor about it; empty where nothing is."""
+        return self._trouble.get(name, "") if name is not None else ""
+
+    def spend(self, name: PathName, count: int) -> None:
+        """Bytes on the link that only measured it."""
+        self._spent[name] = self._spent.get(name, 0) + count
+
+    def spent(self, name: PathName) -> int:
+        """Such bytes of this UTC day."""
+        return self._spent.get(name, 0)
+
+    def day_began(self) -> None:
+        self._spent.clear()
+
+    # --- times ---------------------------------------------------------------
 
     def hold(self, name: PathName) -> HoldDown:
         """Since when it works, and how often it broke."""

@@ -9,11 +9,9 @@ how far it has come.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from vici_mif.core import events as e
 from vici_mif.core import ranking, stock
-from vici_mif.core.actions import ReadSa
 from vici_mif.core.alternatives import Role
 from vici_mif.core.authentication import Authentication, How
 from vici_mif.core.byhand import ByHand
@@ -21,7 +19,7 @@ from vici_mif.core.children import Children, carrier
 from vici_mif.core.closing import Closing
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Numbers
-from vici_mif.core.family import Tunnel, choose, template_of
+from vici_mif.core.family import Tunnel, choose
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
@@ -40,18 +38,13 @@ from vici_mif.core.model import (
 from vici_mif.core.moves import Moves
 from vici_mif.core.paths import Paths
 from vici_mif.core.pins import Pins
+from vici_mif.core.probing import Probing
 from vici_mif.core.reach import Reach, View
 from vici_mif.core.requests import Request
 from vici_mif.core.scouting import Scouting
 from vici_mif.core.surplus import Surplus
 from vici_mif.core.turn import Turn
 from vici_mif.core.world import World
-
-INITIATE_DELAY = 30.0
-"""Seconds after which a stock charon is asked again to bring its tunnel up."""
-
-UNSEEN_DELAY = 3.0
-"""Seconds for a child that was opened to show itself."""
 
 REFUSED_DELAY = 300.0
 """Seconds after which a peer that could not clone is asked again (`without_clone: refuse`)."""
@@ -70,6 +63,7 @@ class Peer:
         self.paths = Paths()
         self.pins = Pins(name)
         self.moves = Moves(name, self.pins)
+        self.probing = Probing(name, config)
         self.closing = Closing(name)
         self.authentication = Authentication(name, self.closing)
         self.growth = Growth(name)
@@ -107,6 +101,7 @@ class Peer:
         self._dropped = (self._dropped | before) - {t.name for t in self.templates()}
         self._surplus.shrunk = True
         self._reach.configure(config)
+        self.probing.configure(config)
         self._homes.configure(config.links)
         self._ground.configure(config)
         self._loading.configure(turn, config.connection)
@@ -285,6 +280,7 @@ class Peer:
     def _drive(self, turn: Turn, steady: bool) -> None:
         """Moves first: they are what cannot wait."""
         hold_down = self.config.hold_down
+        self.probing.step(turn, self.tunnels, self.paths, self.moves)
         self.moves.step(turn, self.tunnels, self.paths, hold_down, steady)
         if steady and not self.role.waits(turn.now):
             self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
@@ -337,28 +333,26 @@ class Peer:
                 self.growth.done(turn, event.ike_id)
             case ("move", _, int(ike_id)):
                 self.moves.moved(turn, self.paths, ike_id)
-            case ("doubt", _, int(ike_id)):
-                self.moves.looked(turn, self.paths, ike_id)
+            case ("doubt" | "glance", _, *of):
+                self._looked(turn, of)
             case ("test", _, PathName() as path):
                 self.moves.tested(turn, self.paths, path, event.rtt_delay)
+                self.probing.tested(turn, self.paths, path, event.rtt_delay)
             case ("pin", _, int(ike_id)):
                 self.pins.renewed(ike_id, turn.now)
             case ("load" | "unload" as what, _, int(part)):
                 self._loading.done(turn, what, part)
             case ("initiate", *_):
                 # taken only: the SA shows itself by events, or it has failed in the end
-                turn.book.fail(request.key, turn.now, "no answer", delay=INITIATE_DELAY)
+                turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
             case ("child", _, int(ike_id), str(template)):
-                self._opened(turn, request, ike_id, template)
-            case _:
-                pass
+                self.children.opened(turn, request.key, ike_id, template)
 
-    def _opened(self, turn: Turn, request: Request, ike_id: int, template: str) -> None:
-        """Never a second one because the first is not seen yet."""
-        sa = (turn.world.sas or {}).get(ike_id)
-        if sa is not None and not any(template_of(c) == template for c in sa.children):
-            turn.book.fail(request.key, turn.now, "not seen", delay=UNSEEN_DELAY)
-            turn.ask(("look", self.name, ike_id), partial(ReadSa, ike_id=ike_id))
+    def _looked(self, turn: Turn, of: Sequence[object]) -> None:
+        for ike_id in of:
+            self.moves.looked(turn, self.paths, int(str(ike_id)))
+        if not of:
+            self.probing.looked(turn, self.tunnels, self.paths, self.moves)
 
     def failed(self, turn: Turn, request: Request, reason: str, text: str) -> None:
         match request.key:
@@ -382,6 +376,7 @@ class Peer:
         """An IKE_SA lives on under another number."""
         self._homes.rename(old_id, new_id)
         self.moves.rename(old_id, new_id)
+        self.probing.rename(old_id, new_id)
         self.children.rename(old_id, new_id)
         self.pins.forget(old_id)
 

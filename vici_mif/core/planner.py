@@ -12,13 +12,22 @@ from typing import assert_never
 
 from vici_mif.core import budget, dataplane, ordered, report
 from vici_mif.core import events as e
-from vici_mif.core.actions import Action, Guard, KeepFootprints, ReadAll, Steer, StoreOrders
+from vici_mif.core.actions import (
+    Action,
+    Guard,
+    KeepFootprints,
+    ReadAll,
+    Steer,
+    StoreOrders,
+    Watch,
+)
 from vici_mif.core.changes import Changes
 from vici_mif.core.config import Config, ConnectionConfig
 from vici_mif.core.dataplane import Numbers
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.model import GuardWish, Order, Steering
 from vici_mif.core.peer import Peer
+from vici_mif.core.probe import ProbeWish
 from vici_mif.core.requests import Book, Request
 from vici_mif.core.rivalry import Rivalry
 from vici_mif.core.status import Clock, Status
@@ -51,6 +60,7 @@ class Planner:
         self._steering: Steering | None = None
         self._guard: GuardWish | None = None
         self._guarded = False
+        self._watched: tuple[ProbeWish, ...] = ()
         self._stored: tuple[Order, ...] = ()
         self._footprints: tuple[Footprint, ...] = ()
         self._said: dict[str, str] = {}
@@ -127,6 +137,8 @@ class Planner:
                 self._take_end(turn, event)
             case e.FootprintsRead() | e.Woke() | e.Stopping() | e.ConfigRead():
                 self._from_outside(turn, event)
+            case e.PathHealth() | e.DayBegan():
+                self._health_told(turn, event)
             case (
                 e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone() | e.LinksSeen()
                 | e.NameResolved() | e.Ticked()
@@ -134,6 +146,13 @@ class Planner:
                 pass  # the step compares what was learned
             case _:
                 assert_never(event)
+
+    def _health_told(self, turn: Turn, event: e.PathHealth | e.DayBegan) -> None:
+        for name, peer in self.peers.items():
+            if isinstance(event, e.DayBegan):
+                peer.paths.day_began()
+            elif event.wish.peer == name:
+                peer.probing.heard(turn, peer.paths, peer.moves, event)
 
     def _recall(self, footprints: tuple[Footprint, ...]) -> None:
         self._footprints = footprints
@@ -225,6 +244,9 @@ class Planner:
             case Guard(_, wish):
                 self._guard, self._guarded = wish, True
                 self._book.forgive(request.key)
+            case Watch(_, watched):
+                self._watched = watched
+                self._book.forgive(request.key)
             case StoreOrders(_, orders):
                 self._stored = orders
                 self._book.forgive(request.key)
@@ -257,6 +279,7 @@ class Planner:
         self._store(turn)
         if not self.world.known:
             self._ground_without_charon(turn)
+            self._watch(turn)
             self._tell(turn)
             return
         for peer in self.peers.values():
@@ -267,6 +290,7 @@ class Planner:
         for peer in self.peers.values():
             peer.act(turn, self._steady)
         self._forget(turn)
+        self._watch(turn)
         self._store(turn)
         self._tell(turn)
 
@@ -284,6 +308,16 @@ class Planner:
         orders = self.world.orders.kept
         if orders != self._stored:
             turn.ask(("orders", ""), lambda tag: StoreOrders(tag, orders))
+
+    def _watch(self, turn: Turn) -> None:
+        """After the moves: a tunnel that is under way is not measured."""
+        wish = tuple(
+            wish
+            for peer in self.peers.values()
+            for wish in peer.probing.wish(turn, peer.shape, peer.tunnels, peer.paths, peer.moves)
+        )
+        if wish != self._watched:
+            turn.ask(("watch", ""), lambda tag: Watch(tag, wish))
 
     def _ground_without_charon(self, turn: Turn) -> None:
         """It went: inner sources stay refused, and the host's own traffic must live."""

@@ -10,7 +10,6 @@ from vici_mif import __version__
 from vici_mif.core import ordered
 from vici_mif.core import status as s
 from vici_mif.core.family import Tunnel
-from vici_mif.core.path import PathState
 from vici_mif.core.peer import Peer
 from vici_mif.core.ranking import Path
 from vici_mif.core.requests import Book
@@ -262,9 +261,20 @@ def _child(tunnel: Tunnel, index: int) -> s.ChildStatus:
     )
 
 
+def _why(peer: Peer, path: Path, carries: bool) -> str:
+    """What there is to say about a path."""
+    if path.name in peer.paths.leaving:
+        return ordered.why(peer.paths, path.name)
+    said = peer.paths.life(path.name).why or peer.paths.trouble(path.name)
+    return said or peer.probing.why(path.name, carries)
+
+
 def _path(peer: Peer, path: Path, clock: s.Clock) -> s.PathStatus:
     life = peer.paths.life(path.name)
     here = [c for t in peer.tunnels if t.current == path.name for c in t.sa.children]
+    carries = any(t.carries and t.current == path.name for t in peer.tunnels)
+    told = peer.probing.shown(path.name)
+    rtt, jitter, loss = (told.rtt_delay, told.jitter_delay, told.loss) if told else (None,) * 3
     return s.PathStatus(
         name=str(path.name),
         link=path.name.link,
@@ -272,10 +282,13 @@ def _path(peer: Peer, path: Path, clock: s.Clock) -> s.PathStatus:
         remote=str(path.remote),
         state=life.state.value,
         order=ordered.word(peer.paths, path.name),
-        probe="passive" if life.state is PathState.ACTIVE else "ike",
-        rtt_s=peer.paths.rtt_delay(path.name),
+        probe="inner" if told else "passive" if peer.shape.word == "passive" else "ike",
+        rtt_s=peer.paths.rtt_delay(path.name) if rtt is None else rtt,
+        jitter_s=jitter,
+        loss=loss,
         tx_bytes=sum(c.bytes_out for c in here),
         rx_bytes=sum(c.bytes_in for c in here),
+        probe_bytes_today=peer.paths.spent(path.name),
         since=clock.rfc3339(life.since_at),
-        why=ordered.why(peer.paths, path.name) if path.name in peer.paths.leaving else life.why,
+        why=_why(peer, path, carries),
     )

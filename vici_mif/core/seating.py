@@ -21,6 +21,10 @@ FRESH_DELAY = 10.0
 """Seconds for which the result of a test is good enough for a move that was ordered."""
 
 
+POOR_DELAY = 3.0
+"""Seconds on a poor path before it is left: what is poor everywhere shows itself everywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seat:
     """What seating has to know of one tunnel."""
@@ -79,9 +83,11 @@ class Seating:
 
     def seat(self, seat: Seat) -> Decision | None:
         if self._broken(seat):
-            return self._park(seat)
+            return self._park(seat) or self._test_failed(seat)
         if seat.current in self.paths.leaving:
             return self._leave(seat)
+        if seat.carries and seat.current is not None and self.paths.trouble(seat.current):
+            return self._leave_poor(seat, seat.current)
         if seat.home in {None, seat.current}:
             return self._test_here(seat)
         return self._go_home(seat)
@@ -113,6 +119,25 @@ class Seating:
         recent = tested_at is not None and tested_at + FRESH_DELAY >= self.now
         return recent and self.paths.state(path) in WORKS
 
+    def _test_failed(self, seat: Seat) -> Test | None:
+        """Nowhere to go: does it work again where it is?"""
+        path = self.paths.get(seat.current)
+        if path is None or path.pair is None or not self.may_try(path.name):
+            return None
+        failed = self.paths.state(path.name) is PathState.FAILED
+        return Test(seat.ike_id, path.name) if failed else None
+
+    def _leave_poor(self, seat: Seat, current: PathName) -> Decision | None:
+        """It works, so nothing hurries: onto what is known to work, and well, a moment later."""
+        due_at = self.paths.poor_at(current) + POOR_DELAY
+        if self.now < due_at:
+            return Wait(due_at)
+        for path in self.paths.best(seat.home):
+            works = self.paths.state(path.name) in WORKS and not self.paths.trouble(path.name)
+            if works and path.name != current:
+                return Move(seat.ike_id, path.name, urgent=False)
+        return None
+
     def _worth_trying(self, path: Path) -> bool:
         return quality(self.paths.state(path.name)) < 2 or self.may_try(path.name)
 
@@ -125,16 +150,24 @@ class Seating:
 
     def _go_home(self, seat: Seat) -> Decision | None:
         home = self.paths.get(seat.home)
-        if home is None or home.pair is None or self.paths.is_drained(home.name):
+        if home is None or home.pair is None or self._unwanted(seat, home.name):
             return self._park_better(seat)
         unused = seat.fresh or not seat.carries
         if unused and not self.paths.hold(home.name).breaks:
             return Move(seat.ike_id, home.name, False) if self._worth_trying(home) else None
         return self._return(seat, home)
 
+    def _unwanted(self, seat: Seat, home: PathName) -> bool:
+        """Taken out of use by hand, or poor: where it is, the tunnel works well."""
+        return self.paths.is_drained(home) or (seat.carries and bool(self.paths.trouble(home)))
+
     def _park_better(self, seat: Seat) -> Decision | None:
         """What is parked goes to the path that was preferred by hand."""
-        ordered = [p for p in self.paths.best() if self.paths.preferred_at(p.name) is not None]
+        ordered = [
+            p
+            for p in self.paths.best()
+            if self.paths.preferred_at(p.name) is not None and not self.paths.trouble(p.name)
+        ]
         if not ordered or not seat.carries or seat.current in [p.name for p in ordered]:
             return None
         return self._return(seat, ordered[0])

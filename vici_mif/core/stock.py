@@ -10,6 +10,9 @@ from vici_mif.core.actions import Initiate
 from vici_mif.core.model import ChildTemplate
 from vici_mif.core.turn import Turn
 
+INITIATE_DELAY = 30.0
+"""Seconds after which a stock charon is asked again to bring its tunnel up."""
+
 
 def bring_up(turn: Turn, peer: str, templates: Iterable[ChildTemplate]) -> None:
     """Once, unless something of it is there."""

@@ -59,11 +59,20 @@ def one_text(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _share(value: object) -> object:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(value).strip())
+    if match is None or float(match[1]) > 100:
+        raise PydanticCustomError("place", "expected a share such as 20%")
+    return float(match[1]) / 100
+
+
 Delay = Annotated[
     float,
     BeforeValidator(_delay),
     WithJsonSchema({"type": ["string", "number"], "pattern": "^[0-9.]+ *(ms|s|m|h)?$"}),
 ]
+"""Seconds."""
+
 Range = Annotated[
     tuple[int, int],
     BeforeValidator(_range),
@@ -79,3 +88,10 @@ Prefix = Annotated[
 Command = Annotated[
     tuple[str, ...], BeforeValidator(_command, json_schema_input_type=str | list[str])
 ]
+
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9.]+ *%$"}),
+]
+"""0 to 1."""

@@ -25,6 +25,7 @@ from vici_mif.edges.control import Answer, ControlServer, Question, refusal
 from vici_mif.edges.files import FileError
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
+from vici_mif.edges.prober import Prober
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import clock, questions, words
 from vici_mif.shell.configured import Configured
@@ -64,8 +65,15 @@ class Daemon:
         self._charon = Charon(settings.vici, self._emit)
         self._steerer = Steerer(Range(own.tables, own.rules))
         self._guard = Guard()
+        self._prober = Prober(self._emit)
         self._executor = Executor(
-            self._charon, self._steerer, self._guard, settings.state_dir, self._emit, log
+            self._charon,
+            self._steerer,
+            self._guard,
+            self._prober,
+            settings.state_dir,
+            self._emit,
+            log,
         )
         self._configured = Configured(settings.config, settings.config_path)
         self._executor.hook.command = own.hooks.on_path_change or ()
@@ -74,7 +82,8 @@ class Daemon:
         self._stop_at: float | None = None
         self._mistake: BaseException | None = None
         self._refreshed_at = 0.0
-        self._noted = ""
+        self._day = clock.utc().date()
+        self._noted: dict[str, str] = {}
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
@@ -99,6 +108,7 @@ class Daemon:
             notify("STOPPING=1")
             await self._executor.settle(SETTLE_DELAY)
             await self._executor.hook.close()
+            self._prober.close()
             for edge in edges:
                 edge.cancel()
             await asyncio.gather(*edges, return_exceptions=True)
@@ -157,8 +167,17 @@ class Daemon:
             if (slept := self._sleep.noticed()) is not None:
                 self._feed(events.Woke(slept))
             self._feed(event)
+            self._look_at_the_day()
         if mistake := self._mistake or self._executor.failure:
             raise mistake
+
+    def _look_at_the_day(self) -> None:
+        """What was counted until midnight belongs to the day before."""
+        today = clock.utc().date()
+        if today != self._day:
+            self._day = today
+            self._prober.report()
+            self._emit(events.DayBegan(today.isoformat()))
 
     async def _next(self) -> events.Event:
         """The next fact, or that the deadline has come."""
@@ -183,11 +202,20 @@ class Daemon:
     def _note(self, event: events.Event) -> None:
         """Each fact once: a look that found what was known is none."""
         said = words.event(event)
-        again = isinstance(event, events.SasSeen) and said == self._noted
-        if not isinstance(event, events.Ticked) and not again:
+        if not isinstance(event, events.Ticked) and self._is_news(event, said):
             self._log.say(f"< {said}", "debug")
-        if isinstance(event, events.SasSeen):
-            self._noted = said
+
+    def _is_news(self, event: events.Event, said: str) -> bool:
+        """A fact that is told again and again counts when it says something else."""
+        match event:
+            case events.SasSeen():
+                about = ""
+            case events.PathHealth(wish):
+                about = f"{wish.peer} {wish.path}"
+            case _:
+                return True
+        before, self._noted[about] = self._noted.get(about), said
+        return before != said
 
     def _is_over(self) -> bool:
         if self._mistake or self._executor.failure:
@@ -262,6 +290,7 @@ class Daemon:
         if clock.monotonic() - self._refreshed_at >= REFRESH_DELAY:
             self._refreshed_at = clock.monotonic()
             await self._charon.refresh()
+            self._prober.report()
         self._take_in()
 
     def _status(self, peer: str) -> Answer:

@@ -14,6 +14,7 @@ from vici_mif.edges import files, footprints, names, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
+from vici_mif.edges.prober import Prober
 from vici_mif.edges.steering import Steerer
 from vici_mif.shell import material, words
 from vici_mif.shell.hooks import Hook
@@ -29,12 +30,20 @@ class Executor:
     """One task for each action under way."""
 
     def __init__(
-        self, charon: Charon, steerer: Steerer, guard: Guard, state_dir: Path, emit: Emit, log: Log
+        self,
+        charon: Charon,
+        steerer: Steerer,
+        guard: Guard,
+        prober: Prober,
+        state_dir: Path,
+        emit: Emit,
+        log: Log,
     ) -> None:
         self.hook = Hook(log)
         self._charon = charon
         self._steerer = steerer
         self._guard = guard
+        self._prober = prober
         self._state_dir = state_dir
         self._emit = emit
         self._log = log
@@ -88,12 +97,8 @@ class Executor:
                 await self._charon.execute(material.connection(action))
             case actions.LoadSecret():
                 await self._charon.execute(material.secret(action))
-            case actions.Steer():
-                for sentence in await self._steerer.apply(action.wish):
-                    self._log.say(f"waiting: {sentence}", "debug")
-                self._done(action)
-            case actions.Guard():
-                await self._guard.apply(action.wish)
+            case actions.Steer() | actions.Guard() | actions.Watch():
+                await self._in_kernel(action)
                 self._done(action)
             case actions.Resolve():
                 await self._resolve(action)
@@ -107,6 +112,16 @@ class Executor:
                 pass
             case _:
                 await self._charon.execute(action)
+
+    async def _in_kernel(self, action: actions.Steer | actions.Guard | actions.Watch) -> None:
+        match action:
+            case actions.Steer():
+                for sentence in await self._steerer.apply(action.wish):
+                    self._log.say(f"waiting: {sentence}", "debug")
+            case actions.Guard():
+                await self._guard.apply(action.wish)
+            case actions.Watch():
+                self._prober.apply(action.wish)
 
     def _done(self, action: Action) -> None:
         self._emit(events.ActionDone(action.tag))

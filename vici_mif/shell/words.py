@@ -10,6 +10,7 @@ from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
 from vici_mif.core.events import Event
 from vici_mif.core.model import GuardWish, Link, Route, Rule, Sa, Steering
+from vici_mif.core.probe import ProbeWish
 
 QUIET = {"tag", "message"}  # a tag means nothing to people; a message may name secrets
 
@@ -25,6 +26,8 @@ def action(wanted: Action) -> list[str]:
             return guard(wish)
         case actions.PathsChanged(_, changes):
             return [f"tell: {c.peer}: {c.path} {c.before or 'new'} -> {c.state}" for c in changes]
+        case actions.Watch(_, wishes):
+            return [watch(each) for each in wishes] or ["no tunnel watched from inside"]
         case actions.StoreOrders(_, orders):
             return [f"store {len(orders)} orders"]
         case actions.KeepFootprints(_, footprints):
@@ -52,6 +55,9 @@ def event(fact: Event) -> str:
             return "ConfigRead " + ", ".join(config.connections)
         case events.LinksSeen(found):
             return "LinksSeen " + _listed(map(link, found))
+        case events.PathHealth(wish, verdict, proof):
+            said = f"PathHealth {wish.peer} {wish.path} {verdict}"
+            return said + (", others are answered" if proof else "")
         case events.CharonConnected(version, patched, _):
             return f"CharonConnected {version}, " + ("with" if patched else "without") + " series"
         case _:
@@ -97,6 +103,13 @@ def route(wish: Route) -> str:
     source = f" src {wish.prefsrc}" if wish.prefsrc else ""
     mtu = f" mtu {wish.mtu}" if wish.mtu else ""
     return f"table {wish.table}: {wish.destination} {how}{source}{mtu}"
+
+
+def watch(wish: ProbeWish) -> str:
+    """One tunnel that is watched from inside."""
+    echoes = ", ".join(f"{echo.source} to {echo.target}" for echo in wish.echoes)
+    pace = f"every {wish.interval_delay:g} s, {wish.multiplier} in a row"
+    return f"watch {wish.peer} on {wish.path}: echoes {echoes}, {pace}"
 
 
 def guard(wish: GuardWish | None) -> list[str]:

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths that go silent while their links stay up, with real packets.
+
+What is asserted is generous, since the machine is shared; what was measured is printed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.namespace import PATIENCE, eventually
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.rig import Controller, on, running
+from tests.real.stream import streaming
+from vici_mif.core.status import PathStatus, PeerStatus
+from vici_mif.lab.impair import DOWN, UP
+from vici_mif.lab.lab import Lab
+
+UPLINKS = ("eth0", "wlan0", "wwan0")
+INSIDE = "10.100.0.1"
+BACK = 3.0
+"""Seconds that traffic may take to flow by another path."""
+
+DIRECTIONS = {"both": (UP, DOWN), "downlink": (DOWN,), "uplink": (UP,)}
+
+
+def config(probe: str, links: str = ", ".join(UPLINKS)) -> str:
+    return f"{{links: [{links}], hold_down: 1s, probe: {probe}}}"
+
+
+def all_home(peer: PeerStatus) -> bool:
+    seated = on(peer)
+    return peer.state == "up" and all(
+        link in seated and seated[link].home == seated[link].current and seated[link].children
+        for link in UPLINKS
+    )
+
+
+def paths(peer: PeerStatus) -> dict[str, PathStatus]:
+    return {path.link: path for path in peer.paths}
+
+
+def probed(peer: PeerStatus, kind: str) -> bool:
+    return all_home(peer) and all(path.probe == kind for path in peer.paths)
+
+
+def nothing_in_clear(lab: Lab) -> None:
+    lab.stop_captures()
+    assert {link: rig.captured(lab, link, rig.INSIDE) for link in UPLINKS} == {
+        link: [] for link in UPLINKS
+    }
+
+
+@pytest.fixture(scope="module")
+def client(make_module_lab: MakeLab) -> Iterator[Controller]:
+    """Three tunnels, watched from inside with the default profile; captures run."""
+    lab = make_module_lab(capture=True)
+    with running(lab, config(f"{{targets: [{INSIDE}]}}")) as controller:
+        yield controller
+    nothing_in_clear(lab)
+
+
+@pytest.mark.parametrize("kind", DIRECTIONS)
+def test_traffic_goes_on_by_another_path(client: Controller, kind: str) -> None:
+    """Dropped both ways or one way: payload of both directions is delivered soon, TCP lives."""
+    lab = client.lab
+    peer = client.until(lambda p: probed(p, "inner"))
+    with streaming(lab, on(peer)["wlan0"].inner[0]) as stream:
+        cut_at = time.time()
+        lab.cut("wlan0", directions=DIRECTIONS[kind])
+        eventually(lambda: stream.interruption("up", cut_at + 0.001) is not None)
+        client.until(lambda p: paths(p)["wlan0"].state == "failed")
+        hit = [d for d in ("up", "down") if kind in {"both", f"{d}link"}]
+        eventually(lambda: all(stream.interruption(d, cut_at + 0.001) for d in hit))
+        outage = {d: stream.log().gap(stream.flows[d], cut_at, time.time()) for d in hit}
+        print(f"{kind}: " + ", ".join(f"{d} {1000 * s:.0f} ms" for d, s in outage.items()))
+        lab.uncut("wlan0")
+
+        assert max(outage.values()) < BACK * PATIENCE
+        assert stream.tcp_failures() == []
+        client.until(all_home)
+
+
+def test_another_figure_for_fast(make_lab: MakeLab) -> None:
+    """50 ms x 3, both directions."""
+    lab = make_lab()
+    probe = f"{{profile: fast, targets: [{INSIDE}, 10.100.0.2]}}"
+    with running(lab, config(probe)) as controller:
+        peer = controller.until(lambda p: probed(p, "inner"))
+        with streaming(lab, on(peer)["wlan0"].inner[0]) as stream:
+            cut_at = time.time()
+            lab.cut("wlan0")
+            controller.until(lambda p: paths(p)["wlan0"].state == "failed")
+            end = time.time()
+            eventually(lambda: stream.interruption("down", end) is not None)
+            outage = {d: stream.log().gap(f, cut_at, end) for d, f in stream.flows.items()}
+            print("fast: " + ", ".join(f"{d} {1000 * s:.0f} ms" for d, s in outage.items()))
+
+            assert max(outage.values()) < BACK * PATIENCE
+
+
+def test_a_dead_target_is_no_dead_path(make_lab: MakeLab) -> None:
+    """There is no such host: the tunnels stay, IKE tells, and tells of a silent path as well."""
+    lab = make_lab()
+    with running(lab, config("{profile: fast, targets: [10.100.0.99]}")) as controller:
+        peer = controller.until(lambda p: probed(p, "ike") and "10.100.0.99" in p.paths[0].why)
+        before = rig.spis(lab)
+        lab.cut("wlan0")
+        controller.until(lambda p: on(p).keys() == {"eth0", "wwan0"})
+        lab.uncut("wlan0")
+        controller.until(all_home)
+
+        assert rig.spis(lab) == before
+        assert peer.authentications == controller.peer.authentications == 1
+
+
+@pytest.mark.long
+def test_a_quiet_minute(make_lab: MakeLab) -> None:
+    """Nothing is wrong, so nothing moves: since the start each path was active."""
+    lab = make_lab()
+    with running(lab, config(f"{{targets: [{INSIDE}]}}")) as controller:
+        before = controller.until(lambda p: probed(p, "inner"))
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert all_home(controller.peer), controller.said()
+            time.sleep(0.5)
+        after = controller.peer
+
+        assert [p.since for p in after.paths] == [p.since for p in before.paths]
+        assert "silent" not in controller.said()
