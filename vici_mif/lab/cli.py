@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vici_mif.lab import captures, happenings
+from vici_mif.lab import captures, happenings, measure
 from vici_mif.lab.entry import FAILED, OK, Command, Entry, named
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
@@ -258,6 +258,7 @@ ENTRIES = (
     *happenings.ENTRIES,
     Entry("capture", _capture, "start or stop captures of all outside wires", _capture_arguments),
     Entry("play", play.run, "play scenarios, each in a lab of its own", play.arguments),
+    measure.ENTRY,
     Entry("down", _down, "remove a lab", _down_arguments),
 )
 

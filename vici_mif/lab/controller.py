@@ -115,6 +115,12 @@ class Controller:
             self._child.kill()
             self._child.wait()
 
+    def proc(self, name: str) -> str:
+        """A file of its directory in /proc: `stat`, `status`."""
+        self._demand_alive()
+        assert self._child is not None
+        return Path(f"/proc/{self._child.pid}/{name}").read_text()
+
     def stop(self) -> int:
         """SIGTERM, and its exit status."""
         assert self._child is not None

@@ -50,10 +50,10 @@ class StreamLog:
         came = {mark.number for mark in self.got.get(flow, ())}
         return sum(number not in came for number in self.blocks(flow, since, until))
 
-    def late(self, flow: Flow, since: float) -> int:
-        """Datagrams that came after one with a higher number."""
+    def late(self, flow: Flow, since: float, until: float = float("inf")) -> int:
+        """Datagrams that came after one with a higher number, within this time."""
         highest, late = -1, 0
-        for mark in (mark for mark in self.got.get(flow, ()) if mark.at >= since):
+        for mark in (mark for mark in self.got.get(flow, ()) if since <= mark.at < until):
             late += mark.number < highest
             highest = max(highest, mark.number)
         return late

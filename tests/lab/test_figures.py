@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of samples, and where the table goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vici_mif.lab import figures
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.figures import BEGIN, END, Behaviour, Figure, Machine
+from vici_mif.lab.measure import MEASUREMENTS
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def run(*values: float) -> Behaviour:
+    figure = Figure(name="failover.up", title="a link is lost: up", unit="ms", values=values)
+    machine = Machine(kernel="Linux 6.1", cores=2, load=0.5)
+    return Behaviour(
+        date="2026-11-21",
+        version="0",
+        quick=True,
+        machine=machine,
+        figures=(figure,),
+        failed={"drain": "no controller"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [((7,), 7), (tuple(range(1, 21)), 19), (tuple(range(100, 0, -1)), 95)]
+)
+def test_95_per_cent_were_not_slower(values: tuple[float, ...], expected: float) -> None:
+    """By nearest rank, whatever order they came in."""
+    assert run(*values).figures[0].p95 == expected
+
+
+def test_a_row_shows_the_spread() -> None:
+    """Number, least, median, 95 % and most; what failed is not left out."""
+    table = figures.table(run(3, 1, 250.4))
+
+    assert "| a link is lost: up | ms | 3 | 1 | 3 | 250 | 250 |" in table
+    assert "Not measured: drain: no controller." in table
+
+
+def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
+    """What is around stays; a second run replaces the first; without marks nothing is written."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    figures.write(page, run(1))
+    figures.write(page, run(2))
+    text = page.read_text()
+
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert text.count("| a link is lost") == 1
+    assert "| 2 | 2 | 2 | 2 |" in text
+
+    page.write_text("no marks")
+    with pytest.raises(LabError, match="no place"):
+        figures.write(page, run(1))
+    assert page.read_text() == "no marks"
+
+
+def test_json_comes_back() -> None:
+    """As it was written, by the name of its schema."""
+    text = run(1, 2).to_json()
+
+    assert Behaviour.model_validate_json(text) == run(1, 2)
+    assert json.loads(text)["schema"] == "vici-mif/behaviour/1"
+
+
+def test_the_schema_is_written_down() -> None:
+    """`scripts/schemas` writes it."""
+    written = json.loads((DOCS / "vici-mif-behaviour.schema.json").read_text())
+
+    assert written == json.loads(json.dumps(figures.schema()))
+
+
+def test_the_page_has_a_place_for_the_table() -> None:
+    """And no measurement has the name of another."""
+    text = (DOCS / "behaviour.md").read_text()
+    names = [m.name for m in MEASUREMENTS]
+
+    assert text.index(BEGIN) < text.index(END)
+    assert len(names) == len(set(names))
+    assert all(m.quick <= m.full for m in MEASUREMENTS)

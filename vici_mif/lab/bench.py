@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab to measure in: a controller that is up, numbered datagrams both ways, and stopwatches.
+
+What counts is what both ends of the streams wrote down, never what a log of ours says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from vici_mif.core.status import TunnelStatus
+from vici_mif.lab import streamlog
+from vici_mif.lab.controller import Controller, link_of
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.installation import default_prefix
+from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.streamlog import Flow, StreamLog
+from vici_mif.lab.topology import Wish, bare
+from vici_mif.lab.traffic import Streams, far_address
+
+PATIENCE = 60.0
+"""Seconds until all is at home again."""
+RETURN_PATIENCE = 15.0
+"""Seconds for the first datagram after something happened."""
+RATE = 200.0
+"""Datagrams a second in each direction."""
+HOLD_DOWN = 1.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Stage:
+    """A lab whose controller is up, with streams through every tunnel."""
+
+    lab: Lab
+    controller: Controller
+    absent: tuple[str, ...] = ()
+    """Links that were not there when it began."""
+    spares: int = 0
+    tunnels: dict[str, str] = field(default_factory=dict)
+    """Inner address of each tunnel by its home's link; `spare` has none."""
+
+    @property
+    def flows(self) -> dict[str, tuple[Flow, Flow]]:
+        """Up and down, by link."""
+        far = far_address(self.lab)
+        return {k: (("udp", a, far), ("udp", far, a)) for k, a in self.tunnels.items()}
+
+    def log(self) -> StreamLog:
+        names = ("far.log", "near.log")
+        return streamlog.read(self.lab.directory / name for name in names)
+
+    def settle(self) -> list[TunnelStatus]:
+        """Until every tunnel is at home and carries. Raises LabError."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if found := self._home():
+                return found
+            time.sleep(0.05)
+        raise LabError(f"not at home again within {PATIENCE:g} s:\n{self.controller.table()}")
+
+    def _home(self) -> list[TunnelStatus]:
+        status = self.controller.ask_status()
+        if status is None:
+            return []
+        tunnels = list(status.peers[0].tunnels)
+        wanted = len(self.lab.uplinks) - len(self.absent)
+        homes = [t for t in tunnels if t.home is not None]
+        there = all(t.children for t in tunnels) and all(t.current == t.home for t in homes)
+        complete = len(homes) >= wanted and len(tunnels) >= wanted + self.spares
+        return tunnels if there and complete else []
+
+
+@contextmanager
+def stage(
+    name: str,
+    *,
+    uplinks: int = 3,
+    absent: int = 0,
+    spares: int = 0,
+    keys: Mapping[str, object] = MappingProxyType({}),
+) -> Iterator[Stage]:
+    """A lab for one measurement, gone at its end."""
+    prefix = default_prefix()
+    with Lab.up(Wish(name=name, uplinks=uplinks), Setup(prefix, prefix), keep=False) as lab:
+        away = lab.uplinks[uplinks - absent :]
+        for link in away:
+            lab.link_down(link)
+        wish = {"links": list(lab.uplinks), "hold_down": f"{HOLD_DOWN:g}s", "spares": spares}
+        controller = Controller(lab, lambda _: None)
+        controller.configure({"version": 1, "connections": {"hq": {**wish, **keys}}})
+        controller.run()
+        made = Stage(lab, controller, away, spares)
+        try:
+            for tunnel in made.settle():
+                link = link_of(tunnel) if tunnel.home else "spare"
+                made.tunnels[link] = bare(tunnel.inner[0])
+            yield made
+        finally:
+            with suppress(LabError):
+                controller.stop()
+
+
+@contextmanager
+def streaming(at: Stage, rate: float = RATE, links: tuple[str, ...] = ()) -> Iterator[None]:
+    """Streams through these tunnels, or all."""
+    far = far_address(at.lab)
+    streams = Streams(at.lab, at.lab.client)
+    streams.start([(a, far) for k, a in at.tunnels.items() if not links or k in links], rate)
+    try:
+        yield
+    finally:
+        streams.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something was done, in seconds since 1970."""
+
+    begun: float
+    done: float
+    """It had happened for certain."""
+
+
+def happens(act: Callable[[], None]) -> Moment:
+    """Do something, and when it was."""
+    begun = time.time()
+    act()
+    return Moment(begun, time.time())
+
+
+def silence(at: Stage, flow: Flow, moment: Moment) -> float:
+    """Seconds in which the receiver heard nothing, around what happened.
+
+    They end with the first datagram that was sent after it: that one came another way.
+    """
+    deadline = time.monotonic() + RETURN_PATIENCE
+    while time.monotonic() < deadline:
+        log = at.log()
+        sent = {m.number for m in log.sent.get(flow, ()) if m.at >= moment.done}
+        came = [m.at for m in log.got.get(flow, ()) if m.number in sent]
+        if came:
+            return log.gap(flow, moment.begun, min(came))
+        time.sleep(0.1)
+    raise LabError(f"nothing came within {RETURN_PATIENCE:g} s: {' '.join(flow)}")
+
+
+def wait_for(check: Callable[[], bool], what: str) -> None:
+    """Polls. Raises LabError."""
+    deadline = time.monotonic() + PATIENCE
+    while not check():
+        if time.monotonic() > deadline:
+            raise LabError(f"waited {PATIENCE:g} s for {what}")
+        time.sleep(0.02)

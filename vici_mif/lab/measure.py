@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vici-mif lab measure`: runs the measurements, shows how far it is, writes what came out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vici_mif import __version__
+from vici_mif.core.config import ConnectionConfig
+from vici_mif.lab import behaviour, figures
+from vici_mif.lab.bench import Say
+from vici_mif.lab.entry import FAILED, OK, Entry
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.figures import Behaviour, Figure, Machine
+from vici_mif.lab.impair import DOWN, UP
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What can be asked for by its name."""
+
+    name: str
+    act: Callable[[Say, int], list[Figure]]
+    full: int
+    """Samples of a full run."""
+    quick: int
+    needs: str = ""
+    """A key of a connection without which there is nothing to measure."""
+
+    @property
+    def possible(self) -> bool:
+        return not self.needs or self.needs in ConnectionConfig.model_fields
+
+
+_WAYS = {"both": (UP, DOWN), "up": (UP,), "down": (DOWN,)}
+
+MEASUREMENTS = (
+    Measurement("link-lost", behaviour.link_lost, 100, 6),
+    *(
+        Measurement(
+            f"silent-{profile}-{way}", behaviour.silent(profile, directions), 100, 4, "probe"
+        )
+        for profile in ("default", "fast")
+        for way, directions in _WAYS.items()
+    ),
+    Measurement("new-link", behaviour.new_link, 20, 2),
+    Measurement("drain", behaviour.drained, 20, 3),
+    Measurement("controller-killed", behaviour.controller_killed, 20, 2),
+    Measurement("charon-killed", behaviour.charon_killed, 10, 1),
+    Measurement("costs", behaviour.costs, 10, 1),
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join(m.name for m in MEASUREMENTS)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="few samples of each: minutes instead of an hour")
+    add("--only", metavar="NAME,...", default="", help=f"of {names}")
+    add("--json", action="store_true", help="JSON on standard output instead of the table")
+    add("--write", type=Path, metavar="FILE", help="put the table into this document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 1 where a measurement did not come to its end."""
+    done = measure(_chosen(args.only), quick=args.quick)
+    if args.write:
+        figures.write(args.write, done)
+    print(done.to_json() if args.json else figures.table(done), flush=True)
+    return FAILED if done.failed else OK
+
+
+def _chosen(only: str) -> tuple[Measurement, ...]:
+    wanted = [name for name in only.split(",") if name]
+    known = {m.name: m for m in MEASUREMENTS}
+    if strange := [name for name in wanted if name not in known]:
+        raise LabError(f"no measurement {', '.join(strange)}; known: {', '.join(known)}")
+    return tuple(known[name] for name in wanted) or MEASUREMENTS
+
+
+def measure(chosen: tuple[Measurement, ...], *, quick: bool) -> Behaviour:
+    """One after the other; a lab that fails is said and does not end the others."""
+    load, begun = os.getloadavg()[0], time.monotonic()
+    found: list[Figure] = []
+    failed: dict[str, str] = {}
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - begun:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+    for one in chosen:
+        if not one.possible:
+            continue
+        say(f"{one.name}: {one.quick if quick else one.full} samples")
+        try:
+            found += one.act(say, one.quick if quick else one.full)
+        except LabError as error:
+            failed[one.name] = str(error).splitlines()[0]
+            say(f"{one.name} failed: {error}")
+    return Behaviour(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        version=__version__,
+        quick=quick,
+        machine=_machine(load),
+        figures=tuple(found),
+        failed=failed,
+    )
+
+
+def _machine(load: float) -> Machine:
+    return Machine(
+        kernel=f"{platform.system()} {platform.release()}",
+        cores=os.cpu_count() or 1,
+        load=round(load, 1),
+    )
+
+
+ENTRY = Entry("measure", run, "measure failover, drain, deaths and costs in labs", arguments)
