@@ -6,6 +6,7 @@ Driven over VICI, with no controller; what is asserted is what the gateway's cha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,6 +128,42 @@ def test_nobody_else_gets_them(client: Client) -> None:
     assert leases(lab) == (6, 1)
     client.close(root, again, anything)
     assert leases(lab) == (0, 7)
+
+
+@pytest.mark.long
+def test_a_gateway_that_replaces_waits_for_the_whole_family(make_lab: MakeLab) -> None:
+    """`unique = replace`: the old family goes as a whole, ten seconds after it was followed."""
+    client = Client(make_lab(uplinks=2))
+    lab = client.lab
+    file = lab.host("gateway").swanctl_dir / "swanctl.conf"
+    file.write_text(
+        file.read_text().replace("version = 2\n", "version = 2\n    unique = replace\n")
+    )
+    lab.charons["gateway"].load()
+    first, second = client.links
+    root, vips = client.authenticate(first, HINTS)
+    clone = client.clone(root)
+    client.move(clone, second)
+    client.open(root, "net@old", vips[0])
+
+    begun = time.monotonic()
+    new, given = client.authenticate(second, vips)
+    client.open(new, "net@new", given[0])
+    late = client.clone(root)
+    assert given == vips
+    assert set(client.vici.sas()) == {root, clone, late, new}
+    assert ping(lab, INSIDE, vips[0]) == 5
+
+    eventually(lambda: set(client.vici.sas()) == {new}, 20)
+    assert time.monotonic() - begun > 9
+    assert ping(lab, INSIDE, vips[0]) == 5
+    assert leases(lab) == (2, 0)
+
+    # from where no member is, the old one goes at once
+    other, elsewhere = client.authenticate(first, vips)
+    eventually(lambda: set(client.vici.sas()) == {other}, 5)
+    assert not set(elsewhere) & set(vips)
+    client.vici.close()
 
 
 def test_the_peer_tells_its_addresses(make_lab: MakeLab) -> None:
