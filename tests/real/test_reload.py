@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -77,15 +78,29 @@ def test_only_the_difference(client: Controller) -> None:
     assert client.peer.authentications == 1
 
 
-def test_keys_that_need_a_restart_are_refused_by_name(client: Controller) -> None:
-    """Nothing of the new file is in force then."""
+def test_the_controllers_own_keys(client: Controller) -> None:
+    """What needs a restart is refused by name, with all of the file; a hook begins at once."""
+    told = client.directory / "told"
     rewrite(client, "daemon: {", "daemon: {rules: 100-119, ")
     rewrite(client, ALL, TWO)
     refused = client.command("reload")
-
     assert refused.returncode == 78
     assert "daemon.rules: cannot change while the controller runs: restart it" in refused.stderr
     assert {path.link for path in client.peer.paths} == {"eth0", "wlan0", "wwan0"}
+
+    rewrite(client, TWO, ALL)
+    script = client.directory / "hook"
+    script.write_text(f"#!/bin/sh\ncat >> {told}\n")
+    script.chmod(0o755)
+    rewrite(client, "rules: 100-119", f"hooks: {{on_path_change: {script}}}")
+    assert client.command("reload").stdout == "in force\n"
+    client.lab.link_down("wwan0")
+
+    def failed() -> bool:
+        changes = [json.loads(line) for line in told.read_text().splitlines()]
+        return any((c["link"], c["state"]) == ("wwan0", "failed") for c in changes)
+
+    eventually(lambda: told.exists() and failed())
 
 
 def test_a_peer_that_is_taken_out_leaves_nothing(client: Controller) -> None:
