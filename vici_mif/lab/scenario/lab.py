@@ -103,8 +103,9 @@ class LabStage:
         source = next((a for a in tunnel.inner if ":" not in a), "")
         if not self._answered(source):
             return None
-        child = tunnel.children[0]
-        seen = [self._watch.last(spi) for spi in (child.spi_out, child.spi_in)]
+        # while it is rekeyed a tunnel has two of each
+        spis = [spi for child in tunnel.children for spi in (child.spi_out, child.spi_in)]
+        seen = [self._watch.last(spi) for spi in spis]
         lately = [place for at, place in filter(None, seen) if at >= began - 0.01]
         return " and ".join(sorted({self._called(place) for place in lately})) or None
 
