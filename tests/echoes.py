@@ -37,6 +37,8 @@ class Echoes:
     stage: Stage
     mute: set[str] = field(default_factory=set)
     """Targets that answer nobody."""
+    alive: set[str] | None = None
+    """The only targets there are; None: any address is one."""
     esp_dead: set[str] = field(default_factory=set)
     """Links on which IKE passes and ESP does not."""
     rtt: dict[str, float] = field(default_factory=dict)
@@ -87,7 +89,8 @@ class Echoes:
 
     def _link(self, echo: Echo) -> str:
         """The link by which an echo passes now; empty where it does not."""
-        if str(echo.target) in self.mute:
+        target = str(echo.target)
+        if target in self.mute or (self.alive is not None and target not in self.alive):
             return ""
         for sa in self.stage.sas.values():
             inside = any(_within(echo.source, c.local_ts) for c in sa.children)

@@ -79,6 +79,8 @@ class SimulatedStage:
             gateway=Gateway(clones=top.gateway == "patched", max_clones=top.max_clones),
             patched=top.client == "patched",
         )
+        inside = [port for wire in plan.inside for port in (wire.a, wire.b)]
+        self._world.echoes.alive = {bare(address) for p in inside for address in p.addresses}
         self._world.watchers.append(self._watch)
         self._world.start()
 

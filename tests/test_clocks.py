@@ -55,7 +55,7 @@ def test_a_step_of_the_time_of_day_changes_nothing(jump: timedelta) -> None:
     later = world.planner.status(world.now, START + jump, "c")
     world.run(100)
 
-    assert {type(action) for _, action in world.log[before:]} <= {a.Migrate}
+    assert {type(action) for _, action in world.log[before:]} <= {a.Migrate, a.ReadAll, a.Probe}
     assert world.seats() == seats
     moved = datetime.fromisoformat(later.peers[0].tunnels[0].since)
     assert moved - datetime.fromisoformat(shown) == jump
@@ -82,5 +82,5 @@ def test_a_sleep_through_which_all_lived_costs_nothing() -> None:
     world.run(20)
 
     assert set(world.sas) == alive
-    assert {type(x) for _, x in world.log[before:]} <= {a.ReadAll, a.Migrate}
+    assert {type(x) for _, x in world.log[before:]} <= {a.ReadAll, a.Migrate, a.Probe}
     assert world.hq.authentications == 1

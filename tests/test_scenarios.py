@@ -138,6 +138,8 @@ WRONG = {
     "moves: '>= 99'": ", not >= 99",
     "paths: {eth0: failed}": "eth0/203.0.113.1 is active",
     "paths: {eth9: active}": "there is no path eth9",
+    "probe: {eth0: inner}": "eth0/203.0.113.1 is told by ike",
+    "probe: {eth9: ike}": "there is no path eth9",
     "links: [eth0]": "links are eth0, wlan0, wwan0, not eth0",
     "spis: changed": "spis not changed",
     "inner: changed": "inner not changed",

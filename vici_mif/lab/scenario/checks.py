@@ -159,6 +159,15 @@ def _paths(look: Look, wanted: Mapping[str, str]) -> Iterator[str]:
             yield f"{said or f'there is no path {place}'}, not {state}"
 
 
+def _probe(look: Look, wanted: Mapping[str, str]) -> Iterator[str]:
+    known = look.peer.paths if look.peer else ()
+    for place, kind in wanted.items():
+        found = [path for path in known if is_at(place, path.name)]
+        if not found or any(path.probe != kind for path in found):
+            said = ", ".join(f"{p.name} is told by {p.probe} ({p.why})" for p in found)
+            yield f"{said or f'there is no path {place}'}, not by {kind}"
+
+
 def _links(look: Look, wanted: tuple[str, ...]) -> Iterator[str]:
     found = {path.link for path in (look.peer.paths if look.peer else ()) if path.local}
     if found != set(wanted):
@@ -240,6 +249,7 @@ CHECKS: Mapping[str, Check] = {
     "clones": _count("clones", lambda look: look.peer.clones if look.peer else None),
     "moves": _count("moves", _moves),
     "paths": _paths,
+    "probe": _probe,
     "links": _links,
     "spis": _change("spis"),
     "inner": _change("inner"),

@@ -69,6 +69,7 @@ Count = Annotated[Any, BeforeValidator(_bound), WithJsonSchema(_COUNT)]
 _LINES = {"type": ["string", "array"], "items": {"type": "string"}}
 Commands = Annotated[Any, BeforeValidator(_commands), WithJsonSchema(_LINES)]
 Change = Literal["unchanged", "changed"]
+ProbeWord = Literal["inner", "ike", "passive"]
 PathWord = Literal["active", "ready", "idle", "testing", "failed", "drained", "denied"]
 
 
@@ -136,6 +137,9 @@ class Expect(Frozen):
     moves: Count | None = Field(default=None, description="Moves since `remember`.")
     paths: Mapping[str, PathWord] | None = Field(
         default=None, description="State of paths; a link stands for its path."
+    )
+    probe: Mapping[str, ProbeWord] | None = Field(
+        default=None, description="What tells of paths; a link stands for its path."
     )
     links: tuple[str, ...] | None = Field(
         default=None, description="The links that have a path, exactly these."
