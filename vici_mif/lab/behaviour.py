@@ -33,6 +33,8 @@ from vici_mif.lab.impair import DOWN, UP
 from vici_mif.lab.sas import Moves
 from vici_mif.lab.topology import ROUTER
 
+TARGET = "10.100.0.1"
+"""Where probes inside the tunnels go: the gateway's own address behind it."""
 PAYLOAD = 300
 """Bytes: an ESP packet as large as that carries one of the streams' datagrams, and no probe."""
 FAST_RATE = 1000.0
@@ -63,24 +65,35 @@ def link_lost(say: Say, n: int) -> list[Figure]:
 
 
 def silent(profile: str, directions: tuple[str, ...]) -> Callable[[Say, int], list[Figure]]:
-    """Everything on a path is dropped, or one direction of it, and no link says so."""
+    """Everything on a path is dropped, or one direction of it, and no link says so.
+
+    `profile`: of probes inside the tunnels; `ike`: no target, so that IKE has to find out.
+    """
     words = {(UP, DOWN): "both directions", (UP,): "only up", (DOWN,): "only down"}[directions]
+    title = "no targets" if profile == "ike" else f"profile {profile}"
 
     def measure(say: Say, n: int) -> list[Figure]:
         times: dict[str, list[float]] = {UP: [], DOWN: []}
-        keys = {} if profile == "default" else {"probe": profile}
-        with stage("m-silent", uplinks=2, keys=keys) as at, streaming(at):
+        with stage("m-silent", uplinks=2, keys={"probe": _probe(profile)}) as at, streaming(at):
             for run in range(n):
                 _fall_silent(at, run, directions, times)
-                say(f"{profile}, {words}, {run + 1} of {n}: {_last(times)}")
-        figures = []
-        for direction in directions:
-            name = f"failover.silent.{profile}.{'-'.join(directions)}.{direction}"
-            title = f"silent drop, {words}, profile {profile}: {direction}"
-            figures.append(_figure(name, title, times[direction]))
-        return figures
+                say(f"{title}, {words}, {run + 1} of {n}: {_last(times)}")
+        return [
+            _figure(
+                f"failover.silent.{profile}.{'-'.join(directions)}.{direction}",
+                f"silent drop, {words}, {title}: {direction}",
+                times[direction],
+            )
+            for direction in directions
+        ]
 
     return measure
+
+
+def _probe(profile: str) -> dict[str, object]:
+    if profile == "ike":
+        return {}
+    return {"targets": [TARGET], "profile": profile}
 
 
 def _fall_silent(

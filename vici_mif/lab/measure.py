@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vici_mif import __version__
-from vici_mif.core.config import ConnectionConfig
 from vici_mif.lab import behaviour, figures
 from vici_mif.lab.bench import Say
 from vici_mif.lab.entry import FAILED, OK, Entry
@@ -32,12 +31,6 @@ class Measurement:
     full: int
     """Samples of a full run."""
     quick: int
-    needs: str = ""
-    """A key of a connection without which there is nothing to measure."""
-
-    @property
-    def possible(self) -> bool:
-        return not self.needs or self.needs in ConnectionConfig.model_fields
 
 
 _WAYS = {"both": (UP, DOWN), "up": (UP,), "down": (DOWN,)}
@@ -45,12 +38,11 @@ _WAYS = {"both": (UP, DOWN), "up": (UP,), "down": (DOWN,)}
 MEASUREMENTS = (
     Measurement("link-lost", behaviour.link_lost, 100, 6),
     *(
-        Measurement(
-            f"silent-{profile}-{way}", behaviour.silent(profile, directions), 100, 4, "probe"
-        )
-        for profile in ("default", "fast")
+        Measurement(f"silent-{profile}-{way}", behaviour.silent(profile, directions), 100, 4)
+        for profile in ("normal", "fast")
         for way, directions in _WAYS.items()
     ),
+    Measurement("silent-ike", behaviour.silent("ike", _WAYS["both"]), 20, 2),
     Measurement("new-link", behaviour.new_link, 20, 2),
     Measurement("drain", behaviour.drained, 20, 3),
     Measurement("controller-killed", behaviour.controller_killed, 20, 2),
@@ -63,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(m.name for m in MEASUREMENTS)
     add = parser.add_argument
     add("--quick", action="store_true", help="few samples of each: minutes instead of an hour")
+    add("--samples", type=int, metavar="N", help="at most so many of each")
     add("--only", metavar="NAME,...", default="", help=f"of {names}")
     add("--json", action="store_true", help="JSON on standard output instead of the table")
     add("--write", type=Path, metavar="FILE", help="put the table into this document")
@@ -70,7 +63,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit 1 where a measurement did not come to its end."""
-    done = measure(_chosen(args.only), quick=args.quick)
+    done = measure(_chosen(args.only), quick=args.quick, most=args.samples)
     if args.write:
         figures.write(args.write, done)
     print(done.to_json() if args.json else figures.table(done), flush=True)
@@ -85,7 +78,7 @@ def _chosen(only: str) -> tuple[Measurement, ...]:
     return tuple(known[name] for name in wanted) or MEASUREMENTS
 
 
-def measure(chosen: tuple[Measurement, ...], *, quick: bool) -> Behaviour:
+def measure(chosen: tuple[Measurement, ...], *, quick: bool, most: int | None = None) -> Behaviour:
     """One after the other; a lab that fails is said and does not end the others."""
     load, begun = os.getloadavg()[0], time.monotonic()
     found: list[Figure] = []
@@ -95,11 +88,10 @@ def measure(chosen: tuple[Measurement, ...], *, quick: bool) -> Behaviour:
         print(f"[{time.monotonic() - begun:6.0f} s] {text}", file=sys.stderr, flush=True)
 
     for one in chosen:
-        if not one.possible:
-            continue
-        say(f"{one.name}: {one.quick if quick else one.full} samples")
+        samples = min(one.quick if quick else one.full, most or one.full)
+        say(f"{one.name}: {samples} samples")
         try:
-            found += one.act(say, one.quick if quick else one.full)
+            found += one.act(say, samples)
         except LabError as error:
             failed[one.name] = str(error).splitlines()[0]
             say(f"{one.name} failed: {error}")
