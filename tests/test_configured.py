@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from vici_mif.core.status import DaemonStatus
 from vici_mif.edges.files import FileError
 from vici_mif.shell import places
 from vici_mif.shell.configured import Configured
+from vici_mif.shell.daemon import Daemon, Settings
+from vici_mif.shell.log import Log
 
 GOOD = "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
 DAEMON = DaemonStatus(version="1", charon="6.1.0", patched=True, config="c", since="")
@@ -70,3 +75,25 @@ def test_a_file_that_is_gone(configured: Configured, file: Path) -> None:
         configured.read(())
 
     assert "config.yaml" in configured.shown(DAEMON).config_refused
+
+
+def test_systemd_hears_of_each_reload(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELOADING=1 with the time, READY=1 at its end, whatever came of it (Type=notify-reload)."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    settings = Settings(places.read(file), str(file), str(tmp_path / "vici"), tmp_path, tmp_path)
+    daemon = Daemon(settings, Log(verbose=False))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(2)
+        for text, code in ((GOOD, None), ("version: 2\n", 78), (GOOD.replace("0", "1"), None)):
+            file.write_text(text)
+            answer = asyncio.run(daemon.asked({"ask": "reload"}))
+
+            assert answer.get("exit") == code
+            begun, usec = systemd.recv(200).decode().split("\nMONOTONIC_USEC=")
+            assert begun == "RELOADING=1"
+            assert 0 <= time.monotonic() - int(usec) / 1e6 < 60
+            assert systemd.recv(200) == b"READY=1"
+    assert answer == {"ok": True, "changed": True}

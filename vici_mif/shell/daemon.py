@@ -88,7 +88,7 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
         server = ControlServer(
-            self._settings.run_dir, self._settings.config.daemon.group, self._asked, HARMLESS
+            self._settings.run_dir, self._settings.config.daemon.group, self.asked, HARMLESS
         )
         if warning := await server.start():
             self._log.say(warning, "warning")
@@ -226,7 +226,8 @@ class Daemon:
 
     # --- questions ---------------------------------------------------------------
 
-    async def _asked(self, question: Question) -> Answer:
+    async def asked(self, question: Question) -> Answer:
+        """What the control sockets were asked."""
         peer = question.get("peer", "")
         if not isinstance(peer, str):
             return refusal("'peer' is not a name")
