@@ -121,3 +121,18 @@ def test_a_capture_of_tcpdump_is_read() -> None:
     assert {packet.place for packet in found} == {"stock"}
     assert sum(pcap.ike_of(packet) is not None for packet in found) == 16
     assert sum(pcap.esp_of(packet) is not None for packet in found) == 16
+
+
+def test_a_growing_capture_is_cut_between_packets() -> None:
+    """What is half written is left for the next look."""
+    frames = [(1.0 + n, wire.ethernet(wire.udp("192.0.2.1", "192.0.2.2", 1, n, b"x" * n)))
+              for n in range(1, 4)]  # fmt: skip
+    raw = wire.pcap(frames, 1)
+    head, rest = raw[: pcap.HEAD], raw[pcap.HEAD :]
+    sizes = [16 + len(frame) for _, frame in frames]
+
+    assert pcap.whole(head, rest) == len(rest) == sum(sizes)
+    assert pcap.whole(head, rest[:-1]) == sum(sizes[:2])
+    assert pcap.whole(head, rest[: sizes[0]]) == sizes[0]
+    assert pcap.whole(head, rest[:15]) == 0
+    assert pcap.whole(head[:-1], rest) == 0

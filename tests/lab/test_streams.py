@@ -13,7 +13,7 @@ import pytest
 
 from tests.namespace import eventually, ip, own_namespace
 from vici_mif.lab import streamlog
-from vici_mif.lab.streamlog import FAILED, GOT, SENT, StreamLog, line
+from vici_mif.lab.streamlog import FAILED, GOT, SENT, Growing, Mark, StreamLog, line
 
 STREAMS = [sys.executable, "-m", "vici_mif.lab.streams"]
 
@@ -80,3 +80,28 @@ def test_a_log_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
     assert log.failures == [(2.0, flow, "Network is unreachable")]
     assert log.lost(flow, 0, 2) == 0
     assert log.gap(flow, 1.0, 4.0) == 2.5
+
+
+def test_a_growing_log_is_read_on(tmp_path: Path) -> None:
+    """Each line once, also one that was half there at the first look."""
+    flow = ("udp", "10.9.0.2", "10.9.0.1")
+    lines = [line(GOT, flow, number, 1.0 + number, 400) for number in range(3)]
+    path = tmp_path / "log"
+    path.write_text("")
+    growing = Growing([path])
+    seen = []
+    for end in (0, 10, len(lines[0]), len(lines[0]) + 5, len("".join(lines))):
+        path.write_text("".join(lines)[:end])
+        seen.append([mark.number for mark in growing.read().got.get(flow, ())])
+
+    assert seen == [[], [], [0], [0], [0, 1, 2]]
+
+
+def test_what_came_late_is_counted() -> None:
+    """After one with a higher number; from a moment on."""
+    flow, log = ("udp", "10.9.0.2", "10.9.0.1"), StreamLog()
+    log.got[flow] = [Mark(number, at / 10, 400) for at, number in enumerate([0, 2, 1, 3, 5, 4, 6])]
+
+    assert log.late(flow, 0) == 2
+    assert log.late(flow, 0.3) == 1
+    assert log.late(("udp", "a", "b"), 0) == 0

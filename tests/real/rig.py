@@ -21,6 +21,7 @@ from vici_mif.edges.control import ControlError, ask
 from vici_mif.edges.vici import Connection, Tree
 from vici_mif.lab.conf import CONNECTIONS
 from vici_mif.lab.lab import Lab
+from vici_mif.lab.leftovers import ours as ours
 from vici_mif.lab.topology import CLIENT
 
 PROGRAM = [sys.executable, "-m", "vici_mif"]
@@ -206,23 +207,6 @@ def captured(lab: Lab, uplink: str, expression: str) -> list[str]:
     argv = ["tcpdump", "-n", "-r", str(file), expression]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
-
-
-def ours(lab: Lab) -> list[str]:
-    """Rules, routes, tables and interfaces of ours in the client's kernel."""
-    client = lab.client
-    rules = [client.exec(["ip", version, "rule"]).stdout for version in ("-4", "-6")]
-    found = [line for text in rules for line in text.splitlines() if "proto 77" in line]
-    for version in ("-4", "-6"):
-        routes = client.exec(["ip", version, "route", "show", "table", "all"]).stdout
-        found += [line for line in routes.splitlines() if "proto 77" in line]
-    found += [
-        line
-        for line in client.exec(["nft", "list", "tables"]).stdout.splitlines()
-        if "vici_mif" in line
-    ]
-    links = client.exec(["ip", "-o", "link"]).stdout
-    return found + [line for line in links.splitlines() if ": mif" in line]
 
 
 def on(peer: PeerStatus) -> dict[str, TunnelStatus]:

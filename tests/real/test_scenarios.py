@@ -39,6 +39,7 @@ def _marked(scenario: Scenario) -> object:
     return pytest.param(scenario, marks=marks, id=scenario.name)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", [_marked(read(path)) for path in FILES])
 def test_on_the_lab(scenario: Scenario, lab_stage: LabStage) -> None:
     """It holds, and no protected packet was seen in clear on any wire."""

@@ -16,10 +16,11 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.lab import Lab
+from vici_mif.lab.pcap import Packet
 from vici_mif.lab.scenario.model import Scenario, Topology
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.streams import RATE
-from vici_mif.lab.topology import CLIENT, GATEWAY, MAX_GATEWAYS, ROUTER, STATION, Profile
+from vici_mif.lab.topology import CLIENT, GATEWAY, MAX_GATEWAYS, ROUTER, STATION, Profile, bare
 from vici_mif.lab.traffic import Streams, Watch, far_address
 
 GRAIN = 0.1
@@ -53,6 +54,7 @@ class LabStage:
         self._controller.configure(scenario.configuration)
         self._streams = Streams(lab, self._near)
         self._watch = Watch(lab)
+        self._vlans: dict[str, str] = {}
         self._moves = sas.Moves(lab.client.vici_socket)
         for uplink in top.absent:
             links.remove(lab, uplink)
@@ -106,8 +108,8 @@ class LabStage:
         # while it is rekeyed a tunnel has two of each
         spis = [spi for child in tunnel.children for spi in (child.spi_out, child.spi_in)]
         seen = [self._watch.last(spi) for spi in spis]
-        lately = [place for at, place in filter(None, seen) if at >= began - 0.01]
-        return " and ".join(sorted({self._called(place) for place in lately})) or None
+        lately = [packet for packet in seen if packet and packet.time >= began - 0.01]
+        return " and ".join(sorted({self._called(packet) for packet in lately})) or None
 
     def silences(self, since: float) -> Mapping[str, float]:
         return self._streams.silences(_wall(since)) if self._streams.flows else {}
@@ -163,7 +165,8 @@ class LabStage:
         links.renew(self.lab, link, address)
 
     def do_vlan(self, link: str, number: str) -> None:
-        links.add_vlan(self.lab, link, int(number))
+        port = links.add_vlan(self.lab, link, int(number))
+        self._vlans[bare(port.addresses[0])] = port.name
 
     def do_bridge(self, name: str, address: str) -> None:
         links.add_bridge(self.lab, name, address)
@@ -246,7 +249,7 @@ class LabStage:
         self.lab.client.exec(["nft", "flush", "ruleset"])
 
     def do_traffic_start(self) -> None:
-        self._begin_traffic(RATE)
+        self._begin_traffic(RATE / self.patience)
 
     def do_traffic_at(self, number: str) -> None:
         self._begin_traffic(float(number))
@@ -255,7 +258,7 @@ class LabStage:
         far = far_address(self.lab)
         if self._near.name == STATION:
             near = next(w.b for w in self.lab.topology.inside if w.b.host == STATION)
-            pairs = [(near.addresses[0].partition("/")[0], far)]
+            pairs = [(bare(near.addresses[0]), far)]
         else:
             status = self.status()
             tunnels = [t for peer in (status.peers if status else ()) for t in peer.tunnels]
@@ -279,10 +282,11 @@ class LabStage:
         argv = ["ping", "-n", "-q", "-c", "1", "-W", "1", *(["-I", source] if source else [])]
         return self._near.exec([*argv, far_address(self.lab)], check=False).returncode == 0
 
-    def _called(self, designed: str) -> str:
-        """What the client calls an uplink now."""
+    def _called(self, packet: Packet) -> str:
+        """What the client calls now the link on which a packet was; a VLAN by its address."""
+        vlans = (self._vlans.get(str(address)) for address in (packet.src, packet.dst))
         now = {plan: name for name, plan in self.lab.state.names.items()}
-        return now.get(designed, designed)
+        return next(filter(None, vlans), now.get(packet.place, packet.place))
 
     def _swanctl(self, what: str, which: str, side: str) -> None:
         charon = self.lab.charons[side]
