@@ -76,6 +76,10 @@ class Gateway:
     """Inner addresses it has to give; 0: none."""
     refuses: bool = False
     """AUTHENTICATION_FAILED for everybody."""
+    leases: bool = False
+    """A lease in use is given again where exactly that is asked for from a member's address."""
+    replaces: bool = False
+    """A new authentication closes what the same identity had (`unique = replace`)."""
     denied: frozenset[str] = frozenset()
     """Links whose addresses it answers with UNACCEPTABLE_ADDRESSES."""
 
@@ -97,6 +101,8 @@ class World:
     disk_full: bool = False
     more: dict[str, tuple[Connection, Gateway]] = field(default_factory=dict)
     """More connections in the same charon, and their gateways."""
+    reauth: float | None = None
+    """charon's reauth_time in seconds: it closes the family and authenticates again."""
 
     def __post_init__(self) -> None:
         self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
@@ -124,6 +130,9 @@ class World:
         self.probe_rtt: dict[str, float] = {}
         """By link; seconds."""
         self._good: dict[int, Pair] = {}
+        self._born_at: dict[int, float] = {}
+        self.own_reauths = 0
+        """Times charon itself broke a family to make it again."""
         self._moving: dict[int, str] = {}
         self._authenticating: dict[int, str] = {}
         self._ids = count(1)
@@ -296,14 +305,31 @@ class World:
 
     def _seen(self, ike_id: int) -> None:
         if ike_id in self.sas:
-            self.feed(e.SaSeen(self.sas[ike_id]))
+            self.feed(e.SaSeen(self._shown(self.sas[ike_id])))
+
+    def _shown(self, sa: Sa) -> Sa:
+        """With the times that charon counts."""
+        born_at = self._born_at.get(sa.family or 0)
+        if born_at is None or self.reauth is None:
+            return sa
+        age = self.now - born_at
+        return replace(sa, established_delay=age, reauth_delay=self.reauth - age)
+
+    def _reauthenticate(self, family: int) -> None:
+        """As charon does by default: break, then make."""
+        members = [sa for sa in self.sas.values() if sa.family == family]
+        for sa in members:
+            del self.sas[sa.unique_id]
+            gone = replace(sa, state="DELETING", reauth_delay=0.0, tasks_active=("IKE_DELETE",))
+            self.feed(e.SaClosed(gone))
+        self.own_reauths += bool(members)
 
     def _seen_all(self) -> None:
         connections, sas = self.beside
         own = (self.connection,) if self.connection else ()
         own += tuple(connection for connection, _ in self.more.values())
         self.feed(e.ConnectionsSeen((*own, *connections)))
-        self.feed(e.SasSeen((*self.sas.values(), *sas)))
+        self.feed(e.SasSeen((*map(self._shown, self.sas.values()), *sas)))
 
     def _do_PathsChanged(self, action: a.PathsChanged) -> None:  # noqa: N802
         self.told += action.changes
@@ -444,19 +470,32 @@ class World:
             children=children,
         )
         self._good[ike_id] = action.pair
+        self._born_at[ike_id] = self.now
+        if self.reauth is not None:
+            self.later(self.reauth, lambda: self._reauthenticate(ike_id))
+        if self.gateway.replaces:
+            for old in [i for i, sa in self.sas.items() if sa.family not in {None, ike_id}]:
+                self.peer_deletes(old)
         del self._authenticating[ike_id]
         self._seen(ike_id)
         self.feed(e.ActionDone(action.tag, ike_id=ike_id))
 
     def _inner(self, action: a.CreateIke) -> Iterator[IPAddress]:
         """What a pool of each version gives to who asks."""
-        asked = [str(vip) for vip in action.vips]
-        connection, _ = self._of(action.connection)
+        connection, gateway = self._of(action.connection)
         names = list(self.more)
         site = 9 + 10 * (names.index(action.connection) + 1 if action.connection in names else 0)
-        for number, vip in enumerate(asked or (connection.vips if connection else ())):
-            pool = f"10.{site}.0.1" if ip_address(vip).version == 4 else f"fd00:{site}::1"
-            yield ip_address(pool) + number
+        asked = action.vips or tuple(map(ip_address, connection.vips if connection else ()))
+        used = {vip for sa in self.sas.values() for vip in sa.local_vips}
+        if gateway.leases:
+            here = [sa for sa in self.sas.values() if sa.established and sa.pair == action.pair]
+            used -= {vip for sa in here for vip in sa.local_vips if vip in asked}
+        for number, vip in enumerate(asked):
+            first = ip_address(f"10.{site}.0.1" if vip.version == 4 else f"fd00:{site}::1")
+            pool = [first + i for i in range(64) if first + i not in used]
+            given = vip if vip in pool else (first + number if first + number in pool else pool[0])
+            used.add(given)
+            yield given
 
     def _not_authenticated(self, ike_id: int, tag: str, reason: str) -> None:
         if self.sas.pop(ike_id, None) is not None:

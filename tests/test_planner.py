@@ -784,13 +784,13 @@ def test_woke_looks_at_everything() -> None:
 
 
 def test_passive_when_the_peer_began() -> None:
-    """Only the original initiator may move: we look on."""
+    """Only the original initiator may move: we look on at first."""
     begun = World()
     begun.start().run(3)
     begun.sas = {1: replace(begun.sas[1], original_initiator=False)}
     begun.restart_controller()
     before = len(begun.actions(a.Migrate, a.Clone))
-    begun.run(20)
+    begun.run(9)
 
     assert begun.hq.mode == "passive"
     assert len(begun.actions(a.Migrate, a.Clone)) == before

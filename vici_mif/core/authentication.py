@@ -43,6 +43,8 @@ class How:
     vips: tuple[IPAddress, ...] = ()
     child: str | None = None
     """Opened in IKE_AUTH; None: childless."""
+    beside: bool = False
+    """Another family works: what happens here says nothing about paths."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class Trial:
     pair: Pair
     ike_id: int | None = None
     looked_at: float | None = None
+    beside: bool = False
 
 
 class Authentication:
@@ -74,6 +77,20 @@ class Authentication:
     @property
     def trying(self) -> PathName | None:
         return self._trial.path if self._trial else None
+
+    def how(
+        self,
+        vips: tuple[IPAddress, ...],
+        child: str | None,
+        per_path: bool,
+        waits: bool,
+        beside: bool,
+    ) -> How:
+        """Childless where each tunnel gets a child of its own, or must wait for it (`waits`), and
+        the peer can that."""
+        asked = vips if self.childless and per_path else ()
+        opened = None if self.childless and (per_path or waits) else child
+        return How(str(self._key[1]), asked, opened, beside)
 
     def step(self, turn: Turn, paths: Paths, how: How) -> None:
         request = turn.book.under_way(self._key)
@@ -114,8 +131,9 @@ class Authentication:
             tag, how.connection, pair, how.vips, how.child is None, how.child
         )
         if turn.ask(self._key, make, AUTH_DELAY + LAST_PAIR_DELAY):
-            self._trial = Trial(path.name, pair)
-            paths.fact(path.name, PathFact.TEST_BEGUN, turn.now)
+            self._trial = Trial(path.name, pair, beside=how.beside)
+            if not how.beside:
+                paths.fact(path.name, PathFact.TEST_BEGUN, turn.now)
             turn.wake(turn.now + self._patience(paths))
 
     def _patience(self, paths: Paths) -> float:
@@ -153,12 +171,14 @@ class Authentication:
 
     def _path_failed(self, turn: Turn, paths: Paths, why: str) -> None:
         """Others leave this path alone for a while, too."""
-        turn.book.fail(("test", self._key[1], self.trying), turn.now, "timeout", why)
+        if self._trial is not None and not self._trial.beside:
+            turn.book.fail(("test", self._key[1], self.trying), turn.now, "timeout", why)
         self._end(paths, PathFact.TEST_FAILED, turn.now, why)
 
     def _end(self, paths: Paths, fact: PathFact, now: float, why: str = "") -> None:
         if self._trial is not None:
-            paths.fact(self._trial.path, fact, now, why)
+            if not self._trial.beside:
+                paths.fact(self._trial.path, fact, now, why)
             self._tried.add(self._trial.path)
         self._trial = None
 

@@ -12,12 +12,13 @@ from functools import partial
 
 from vici_mif.core.actions import CreateChild, ReadSa, TerminateChild
 from vici_mif.core.dataplane import Numbers, host, if_id
-from vici_mif.core.family import Slot, Tunnel, slots_of, template_of
+from vici_mif.core.family import Slot, Tunnel, template_of
 from vici_mif.core.mode import Shape
-from vici_mif.core.model import ChildTemplate, IPAddress
+from vici_mif.core.model import ChildTemplate, IPAddress, PathName, Sa
 from vici_mif.core.paths import Paths
 from vici_mif.core.ranking import quality
 from vici_mif.core.requests import Key
+from vici_mif.core.slots import own
 from vici_mif.core.turn import Turn
 
 UNSEEN_DELAY = 3.0
@@ -39,6 +40,9 @@ class Children:
 
     peer: str
     numbers: Numbers
+    slots: tuple[Slot, ...] = ()
+    """Inner addresses of all families, by place."""
+    _inherited: dict[PathName | None, int] = field(default_factory=dict)
     _slots: dict[int, int] = field(default_factory=dict)
     """Inner address of a tunnel whose child is not open yet."""
 
@@ -49,12 +53,22 @@ class Children:
         paths: Paths,
         shape: Shape,
         templates: Sequence[ChildTemplate],
+        before: Sequence[Tunnel] = (),
     ) -> None:
-        slots = slots_of(tunnels[0].sa.local_vips) if tunnels else ()
-        self._assign(tunnels, len(slots))
+        """`before`: tunnels that these follow; what is at home at one place keeps its address."""
+        self._inherited = {t.home: t.slots[0] for t in before if t.slots}
+        slots = self.slots if tunnels and tunnels[0].sa.local_vips else ()
+        self._assign(turn, tunnels, own(slots, tunnels[0].sa.local_vips) if slots else ())
         for tunnel in self._wanted(tunnels, shape):
             if self._stands(turn, tunnel, paths):
                 self._open(turn, tunnel, slots if shape.per_path else (), templates)
+
+    def missing(
+        self, tunnels: Sequence[Tunnel], shape: Shape, templates: Sequence[ChildTemplate]
+    ) -> bool:
+        """A child that is wanted is not open."""
+        wanted = self._wanted(tunnels, shape)
+        return not wanted or any(t.child(x.name) is None for t in wanted for x in templates)
 
     @staticmethod
     def _wanted(tunnels: Sequence[Tunnel], shape: Shape) -> Sequence[Tunnel]:
@@ -73,16 +87,19 @@ class Children:
                     make = partial(TerminateChild, child_id=child.unique_id)
                     turn.ask(("unchild", self.peer, child.unique_id), make)
 
-    def _assign(self, tunnels: Sequence[Tunnel], slots: int) -> None:
+    def _assign(self, turn: Turn, tunnels: Sequence[Tunnel], slots: Sequence[int]) -> None:
         """Truth first, then what was chosen before, then the lowest that is free."""
-        before, self._slots = self._slots, {}
+        before, mine = self._slots, {t.ike_id for t in tunnels}
+        alive = (turn.world.sas or {}).keys() - mine
+        self._slots = {i: slot for i, slot in before.items() if i in alive}
         taken = {i for t in tunnels for i in t.slots}
         for tunnel in (t for t in tunnels if t.slots):
             self._slots[tunnel.ike_id] = tunnel.slots[0]
         for tunnel in (t for t in tunnels if not t.slots):
             old = before.get(tunnel.ike_id)
-            free = [i for i in range(slots) if i not in taken]
-            slot = old if old is not None and old in free else next(iter(free), None)
+            free = [i for i in slots if i not in taken]
+            chosen = (old, self._inherited.get(tunnel.home), *free)
+            slot = next((i for i in chosen if i is not None and i in free), None)
             if slot is not None:
                 self._slots[tunnel.ike_id] = slot
                 taken.add(slot)
@@ -151,3 +168,9 @@ def carrier(tunnels: Sequence[Tunnel]) -> list[Tunnel]:
     """Mode one: the tunnel that has the children, else the first IKE_SA."""
     ordered = sorted(tunnels, key=lambda t: (not t.sa.children, t.sa.cloned, t.ike_id))
     return ordered[:1]
+
+
+def first(members: Sequence[Sa]) -> int | None:
+    """The IKE_SA of that one, before homes are known."""
+    bare = [Tunnel(sa, None, None, ()) for sa in members]
+    return next((tunnel.ike_id for tunnel in carrier(bare)), None)

@@ -162,7 +162,9 @@ class Inner:
 def inner(numbers: Numbers, wish: Inner) -> Steering:
     """Each inner address to its own tunnel; unbound sockets to one of them."""
     parts = [
-        _slot(numbers, wish, i, slot) for i, slot in enumerate(wish.slots) if i not in wish.bare
+        _slot(numbers, wish, i, slot)
+        for i, slot in enumerate(wish.slots)
+        if slot and i not in wish.bare
     ]
     return join(parts if wish.first in wish.bare else [*parts, _unbound(numbers, wish)])
 

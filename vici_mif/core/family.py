@@ -74,16 +74,53 @@ def used_slots(sa: Sa, slots: Sequence[Slot]) -> tuple[int, ...]:
     return tuple(i for i, slot in enumerate(slots) if hosts.intersection(slot))
 
 
-def choose(sas: Iterable[Sa]) -> tuple[Sa, ...]:
-    """The established members of the family to use: the one that carries most, else the newest."""
-    families: dict[tuple[bool, int], list[Sa]] = {}
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The established members of one family."""
+
+    members: tuple[Sa, ...]
+    """Oldest first."""
+
+    @property
+    def key(self) -> int:
+        """clone-family: what is authenticated later has a higher one."""
+        return self.members[0].family or self.members[0].unique_id
+
+    @property
+    def ours(self) -> bool:
+        """This end began it, so this end may move it."""
+        return self.members[0].original_initiator
+
+    @property
+    def clones(self) -> bool:
+        return any(sa.clone_supported for sa in self.members)
+
+    @property
+    def carrying(self) -> int:
+        """Members on which traffic may be."""
+        return sum(any(child.works for child in sa.children) for sa in self.members)
+
+    @property
+    def vips(self) -> tuple[IPAddress, ...]:
+        return self.members[0].local_vips
+
+
+def families(sas: Iterable[Sa]) -> tuple[Family, ...]:
+    """Oldest first."""
+    found: dict[tuple[bool, int], list[Sa]] = {}
     for sa in sas:
         if sa.established:
-            families.setdefault((sa.family is None, sa.family or sa.unique_id), []).append(sa)
+            found.setdefault((sa.family is None, sa.family or sa.unique_id), []).append(sa)
+    return tuple(sorted((Family(tuple(m)) for m in found.values()), key=lambda f: f.key))
 
-    return tuple(sorted(families.values(), key=_weight)[-1]) if families else ()
+
+def strongest(found: Iterable[Family]) -> Family | None:
+    """The one that carries most, else the newest."""
+    weight = lambda f: (f.carrying, f.clones, max(sa.unique_id for sa in f.members))  # noqa: E731
+    return max(found, key=weight, default=None)
 
 
-def _weight(members: list[Sa]) -> tuple[int, bool, int]:
-    carrying = sum(any(c.works for c in sa.children) for sa in members)
-    return carrying, members[0].clone_supported, max(sa.unique_id for sa in members)
+def choose(sas: Iterable[Sa]) -> tuple[Sa, ...]:
+    """The established members of the family to use."""
+    family = strongest(families(sas))
+    return family.members if family else ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vici_mif.core import dataplane, footprint, mtu
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Inner, Numbers
-from vici_mif.core.family import Slot, Tunnel, slots_of
+from vici_mif.core.family import Slot, Tunnel
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.mode import Shape
 from vici_mif.core.model import (
@@ -27,6 +27,7 @@ from vici_mif.core.model import (
 )
 from vici_mif.core.paths import Paths
 from vici_mif.core.selectors import networks
+from vici_mif.core.slots import merged, own
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,16 @@ class Ground:
         self._last = self._at_boot(known)
         self.slots = known.slots
 
-    def remember(self, members: Sequence[Sa], templates: Sequence[ChildTemplate]) -> None:
-        """What was negotiated; before that what the templates say."""
-        if members and members[0].local_vips:
-            self.slots = slots_of(members[0].local_vips)
+    def remember(
+        self, members: Sequence[Sa], templates: Sequence[ChildTemplate], others: Sequence[Sa] = ()
+    ) -> None:
+        """What was negotiated; before that what the templates say.
+
+        `others`: a family beside, on its way in or out. Its addresses are led by rules as well.
+        """
+        given = [sa.local_vips for sa in (*members, *others) if sa.local_vips]
+        if given:
+            self.slots = merged(self.slots, given)
         live = [ts for sa in members for c in sa.children if c.works for ts in c.remote_ts]
         if live:
             self.remotes = networks(tuple(live))
@@ -159,7 +166,8 @@ class Ground:
             and tunnel.carries
             and tunnel.slots
         )
-        return next((slot for slot in preferred if slot < len(self.slots)), 0)
+        given = scene.tunnels[0].sa.local_vips if scene.tunnels else ()
+        return next(iter((*preferred, *own(self.slots, given))), 0)
 
     def _bare(self, scene: Scene) -> frozenset[int]:
         """Tunnels with a child that we did not number, or that the operator numbers himself."""

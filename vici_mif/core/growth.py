@@ -34,8 +34,15 @@ class Growth:
         self.count = 0
         """Clones made since the start."""
 
-    def step(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths, shape: Shape) -> None:
-        missing = self.missing(tunnels, paths, shape)
+    def step(
+        self,
+        turn: Turn,
+        tunnels: Sequence[Tunnel],
+        paths: Paths,
+        shape: Shape,
+        before: Sequence[Tunnel] = (),
+    ) -> None:
+        missing = self.missing(tunnels, paths, shape, before)
         if missing <= 0 or (missing <= shape.spares and self._moving(turn, tunnels)):
             return
         parent = self._parent(turn, tunnels, paths)
@@ -49,9 +56,14 @@ class Growth:
         return any(t.fresh for t in tunnels) or bool(turn.book.about("move"))
 
     @staticmethod
-    def missing(tunnels: Sequence[Tunnel], paths: Paths, shape: Shape) -> int:
-        """How many tunnels paths and spares would take beyond those we have."""
-        homes = {t.home for t in tunnels if t.home is not None}
+    def missing(
+        tunnels: Sequence[Tunnel], paths: Paths, shape: Shape, before: Sequence[Tunnel] = ()
+    ) -> int:
+        """How many tunnels paths and spares would take beyond those we have.
+
+        `before`: those of the family that these follow; no inner address is lost.
+        """
+        homes = {t.home for t in (*tunnels, *before) if t.home is not None}
         wanted = homes | {p.name for p in paths.seats()}
         return min(shape.limit, len(wanted)) + shape.spares - len(tunnels)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vici_mif.core.config import LinkMatch
-from vici_mif.core.family import Tunnel, slots_of, used_slots
+from vici_mif.core.family import Slot, Tunnel, used_slots
 from vici_mif.core.model import PathName, Sa
 from vici_mif.core.orphans import Orphans
 from vici_mif.core.paths import Paths
@@ -20,6 +20,7 @@ class Homes:
         self._homes: dict[int, PathName] = {}
         self._fresh: set[int] = set()
         self._orphans = Orphans(links)
+        self._inherited: list[PathName] = []
 
     def configure(self, links: Sequence[LinkMatch]) -> None:
         """Other links are configured now."""
@@ -34,12 +35,21 @@ class Homes:
         self._orphans.rename(old_id, new_id)
 
     def see(
-        self, members: Sequence[Sa], paths: Paths, carrier: int | None, limit: int, now: float
+        self,
+        members: Sequence[Sa],
+        paths: Paths,
+        carrier: int | None,
+        limit: int,
+        now: float,
+        slots: Sequence[Slot] = (),
+        before: Sequence[Tunnel] = (),
     ) -> tuple[Tunnel, ...]:
         """The members as tunnels. `carrier`: mode `one`, this one's home is the best path.
 
-        At most `limit` are given a home, the others are spares.
+        At most `limit` are given a home, the others are spares. `before`: tunnels that these
+        follow, so their homes are given as well while the link is away.
         """
+        self._inherited = [t.home for t in before if t.home is not None]
         self._homes = self._one_each(members, paths)
         if carrier is not None and paths.first is not None:
             self._give(carrier, paths.first.name)
@@ -48,7 +58,6 @@ class Homes:
         for sa in sorted(members, key=self._turn):
             if len(self._homes) < limit:
                 self._settle(sa, paths)
-        slots = slots_of(members[0].local_vips) if members else ()
         tunnels = tuple(
             Tunnel(sa, self._homes.get(sa.unique_id), paths.of(sa.pair), used_slots(sa, slots))
             for sa in members
@@ -95,6 +104,7 @@ class Homes:
             return
         taken = set(self._homes.values())
         free = [p.name for p in paths.best() if p.name not in taken]
+        free += [p for p in self._inherited if p in paths and p not in {*taken, *free}]
         here = paths.of(sa.pair)
         if here in free and (sa.children or not sa.cloned):
             self._homes[sa.unique_id] = here

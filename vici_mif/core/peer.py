@@ -15,18 +15,18 @@ from vici_mif.core import ranking, stock
 from vici_mif.core.alternatives import Role
 from vici_mif.core.authentication import Authentication, How
 from vici_mif.core.byhand import ByHand
-from vici_mif.core.children import Children, carrier
+from vici_mif.core.children import Children
 from vici_mif.core.closing import Closing
 from vici_mif.core.config import ConnectionConfig
 from vici_mif.core.dataplane import Numbers
-from vici_mif.core.family import Tunnel, choose
+from vici_mif.core.family import Tunnel
 from vici_mif.core.footprint import Footprint
 from vici_mif.core.ground import Ground, Scene
 from vici_mif.core.growth import Growth
 from vici_mif.core.hints import hints
-from vici_mif.core.homes import Homes
+from vici_mif.core.lines import Lines
 from vici_mif.core.loading import Loading
-from vici_mif.core.mode import Shape, shape, tunnels
+from vici_mif.core.mode import Shape, tunnels, wants_per_path
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
@@ -42,12 +42,11 @@ from vici_mif.core.probing import Probing
 from vici_mif.core.reach import Reach, View
 from vici_mif.core.requests import Request
 from vici_mif.core.scouting import Scouting
+from vici_mif.core.succession import Succession
 from vici_mif.core.surplus import Surplus
 from vici_mif.core.turn import Turn
+from vici_mif.core.without import Without
 from vici_mif.core.world import World
-
-REFUSED_DELAY = 300.0
-"""Seconds after which a peer that could not clone is asked again (`without_clone: refuse`)."""
 
 
 class Peer:
@@ -68,19 +67,19 @@ class Peer:
         self.authentication = Authentication(name, self.closing)
         self.growth = Growth(name)
         self.children = Children(name, numbers)
+        self._without = Without(name, self.closing)
         self._surplus = Surplus(self.closing)
         self._by_hand = ByHand(name, self.closing)
         self._scouting = Scouting(name)
-        self._homes = Homes(config.links)
+        self.succession = Succession(name, self.closing)
         self._reach = Reach(name, config)
         self._ground = Ground(name, config, numbers)
         self._loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
-        self.tunnels: tuple[Tunnel, ...] = ()
+        self._lines = Lines(config)
         self._stood: tuple[Tunnel, ...] = ()
         """Those from before charon went: if only its socket did, they carry on; if charon did,
         the kernel drops what leads to them and `unreachable` is left."""
-        self.shape = Shape("one", False, 1)
         self.stopping = False
         self.unloaded = False
         self.retired = False
@@ -102,7 +101,7 @@ class Peer:
         self._surplus.shrunk = True
         self._reach.configure(config)
         self.probing.configure(config)
-        self._homes.configure(config.links)
+        self._lines.configure(config)
         self._ground.configure(config)
         self._loading.configure(turn, config.connection)
         turn.book.forgive(("auth", self.name))
@@ -118,14 +117,14 @@ class Peer:
         """Paths, members and mode from the world as it is."""
         world, self._stood = turn.world, ()
         self.connection = self._loaded(world)
-        if self.connection is not None and world.links is not None:
+        if self.connection and world.links is not None:
             for path in self._reach.see(self._view(turn, self.connection), self.paths):
                 self.moves.link_returned(turn, path)
                 turn.book.forgive(("auth", self.name))
         self._by_hand.obey(world, self.paths, turn.now)
         self._members(turn)
-        self.paths.drain(self.moves.occupied(turn, self.tunnels, self.paths), turn.now)
-        self.moves.seat(turn, self.tunnels, self.paths)
+        self.paths.drain(self.moves.occupied(turn, self._lines.tunnels, self.paths), turn.now)
+        self.moves.seat(turn, self._lines.tunnels, self.paths)
 
     def _loaded(self, world: World) -> Connection | None:
         """As charon has it. One that was unloaded is driven on as long as its IKE_SAs live."""
@@ -142,16 +141,22 @@ class Peer:
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
         doomed = self._by_hand.doomed(turn.world)
-        members = choose(sa for sa in turn.world.named(self.name) if sa not in doomed)
-        self.shape = shape(self.config, connection, members, self.paths.count, turn.world.patched)
-        one = None if self.shape.per_path else self._carrier(members)
-        self.tunnels = self._homes.see(members, self.paths, one, self.shape.limit, turn.now)
-        self._ground.remember(members, self.templates())
+        sas = [sa for sa in turn.world.named(self.name) if sa not in doomed]
+        self.succession.see(sas, connection, turn.now)
+        current, heir = self.succession.current, self.succession.heir
+        self._ground.remember(current.members if current else (), self.templates(), sas)
+        self.children.slots = self._ground.slots
+        self._lines.see(turn, connection, self.paths, self._ground.slots, (current, heir))
 
-    @staticmethod
-    def _carrier(members: Sequence[Sa]) -> int | None:
-        bare = [Tunnel(sa, None, None, ()) for sa in members]
-        return next((tunnel.ike_id for tunnel in carrier(bare)), None)
+    @property
+    def tunnels(self) -> tuple[Tunnel, ...]:
+        """Members of the family in use."""
+        return self._lines.own.tunnels
+
+    @property
+    def shape(self) -> Shape:
+        """What that family may have."""
+        return self._lines.own.shape
 
     def remote_addrs(self, connection: Connection) -> tuple[str, ...]:
         """Addresses and names of the peer, best first."""
@@ -210,7 +215,7 @@ class Peer:
             self.connection,
             self.templates(),
             self.paths,
-            self.tunnels or self._stood,
+            self._lines.tunnels or self._stood,
             self.shape,
             self._reach.links,
             turn.world.kernel_esp,
@@ -234,7 +239,7 @@ class Peer:
         self.closing.watch(turn, sas)
         self._by_hand.revoke(turn)
         if self.stopping and self.config.on_stop == "keep":
-            self.pins.give_back(turn, self.tunnels)
+            self.pins.give_back(turn, self._lines.tunnels)
         elif self.closing.suspects(turn, sas):
             return
         elif self.wants_down(turn):
@@ -270,43 +275,46 @@ class Peer:
         if not turn.world.patched:
             stock.bring_up(turn, self.name, () if self.shape.refused else self.templates())
         elif self.shape.refused:
-            self._refuse(turn)
+            self._without.refuse(turn, self.tunnels, self.shape.why)
         elif not self.tunnels:
             if steady and not self._by_hand.doomed(turn.world):
                 self.authentication.step(turn, self.paths, self._how(self.connection))
-        elif self.shape.word != "passive":
+        else:
+            self._succeed(turn, steady)
             self._drive(turn, steady)
 
     def _drive(self, turn: Turn, steady: bool) -> None:
         """Moves first: they are what cannot wait."""
-        hold_down = self.config.hold_down
         self.probing.step(turn, self.tunnels, self.paths, self.moves)
-        self.moves.step(turn, self.tunnels, self.paths, hold_down, steady)
+        self.moves.step(turn, self._lines.tunnels, self.paths, self.config.hold_down, steady)
         if steady and not self.role.waits(turn.now):
-            self.children.step(turn, self.tunnels, self.paths, self.shape, self.templates())
-            self.children.close(turn, self.tunnels, self._dropped)
+            self._lines.open(turn, self.children, self.paths, self.templates())
+            self.children.close(turn, self._lines.tunnels, self._dropped)
         if not self._by_hand.doomed(turn.world):  # its place is free only then
-            self.growth.step(turn, self.tunnels, self.paths, self.shape)
-        self._surplus.step(turn, turn.world.named(self.name), self.tunnels, self.shape)
+            self._lines.grow(turn, self.growth, self.paths)
+        sas = self.succession.staying(turn.world.named(self.name))
+        self._surplus.step(turn, sas, self.tunnels, self.shape)
         self._scouting.step(turn, self.tunnels, self.paths)
-        self.pins.step(turn, self.tunnels, self.paths)
+        self.pins.step(turn, self._lines.tunnels, self.paths)
 
-    def _refuse(self, turn: Turn) -> None:
-        """Only what carries nothing is closed: a tunnel that works is not given up."""
-        if not turn.book.free(("refuse", self.name), turn.now):
-            return
-        if self.tunnels and not any(t.carries for t in self.tunnels):
-            self.closing.terminate(turn, [t.sa for t in self.tunnels])
-            turn.book.fail(("auth", self.name), turn.now, "refused", self.shape.why, REFUSED_DELAY)
+    def _succeed(self, turn: Turn, steady: bool) -> None:
+        """A new family beside this one, where one is wanted; and who is in use."""
+        assert self.connection is not None
+        calm = not turn.book.about("move") and all(map(self.tunnel_works, self.tunnels))
+        if steady and not self.unloaded and self.succession.wants(turn, calm):
+            self.authentication.step(turn, self.paths, self._how(self.connection, beside=True))
+        ripe = self._lines.ripe(turn, self.growth, self.children, self.paths, self.templates())
+        heir_works = any(map(self.tunnel_works, self._lines.heir.tunnels))
+        self.succession.step(turn, self.works, heir_works, ripe)
 
-    def _how(self, connection: Connection) -> How:
-        childless = self.authentication.childless and self.shape.per_path
-        templates = self.templates()
-        waits = self.authentication.childless and bool(self.role.instead)
-        child = None if childless or waits or not templates else templates[0].name
+    def _how(self, connection: Connection, beside: bool = False) -> How:
+        """`beside`: asks for the inner addresses that the family in use has."""
+        per_path = self.shape.per_path or (beside and wants_per_path(self.config, connection))
+        held = self.tunnels[0].sa.local_vips if beside else ()
         count = tunnels(self.config, self.paths.count) + self.config.spares
-        vips = hints(connection.vips, count) if childless else ()
-        return How(self.name, vips, child)
+        vips = hints(connection.vips, count, held) if per_path else ()
+        child = next((template.name for template in self.templates()), None)
+        return self.authentication.how(vips, child, per_path, bool(self.role.instead), beside)
 
     # --- by hand ---------------------------------------------------------------
 
@@ -329,6 +337,7 @@ class Peer:
         match request.key:
             case ("auth", _):
                 self.authentication.done(self.paths, turn.now)
+                self.succession.authenticated(event.ike_id)
             case ("clone", _):
                 self.growth.done(turn, event.ike_id)
             case ("move", _, int(ike_id)):
@@ -343,15 +352,14 @@ class Peer:
             case ("load" | "unload" as what, _, int(part)):
                 self._loading.done(turn, what, part)
             case ("initiate", *_):
-                # taken only: the SA shows itself by events, or it has failed in the end
                 turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
             case ("child", _, int(ike_id), str(template)):
                 self.children.opened(turn, request.key, ike_id, template)
 
     def _looked(self, turn: Turn, of: Sequence[object]) -> None:
-        for ike_id in of:
-            self.moves.looked(turn, self.paths, int(str(ike_id)))
-        if not of:
+        if of:
+            self.moves.looked(turn, self.paths, int(str(of[0])))
+        else:
             self.probing.looked(turn, self.tunnels, self.paths, self.moves)
 
     def failed(self, turn: Turn, request: Request, reason: str, text: str) -> None:
@@ -374,7 +382,7 @@ class Peer:
 
     def rekeyed(self, old_id: int, new_id: int) -> None:
         """An IKE_SA lives on under another number."""
-        self._homes.rename(old_id, new_id)
+        self._lines.rename(old_id, new_id)
         self.moves.rename(old_id, new_id)
         self.probing.rename(old_id, new_id)
         self.children.rename(old_id, new_id)
@@ -382,7 +390,9 @@ class Peer:
 
     def charon_gone(self, now: float) -> None:
         self._loading.charon_gone()
-        self._stood, self.tunnels = self.tunnels or self._stood, ()
+        self._stood = self._lines.tunnels or self._stood
+        self._lines.reset()
+        self.succession.reset()
         self.authentication.reset()
         self.moves.reset()
         self.pins.forget_all()

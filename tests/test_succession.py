@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new family beside the old one, which goes last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World
+from vici_mif.core import actions as a
+from vici_mif.core.model import ChildTemplate, Connection, Sa
+from vici_mif.core.slots import merged, own
+from vici_mif.core.succession import MARGIN_PART, RETRY_DELAY
+
+E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
+AT_HOME = {E0: E0, E1: E1, E2: E2}
+SPAN = 240.0
+MARGIN = SPAN / MARGIN_PART
+
+
+def up(**kinds: object) -> World:
+    return World(**kinds).start().run(5)  # type: ignore[arg-type]
+
+
+def never_without(world: World, inner: str = "") -> list[int]:
+    """Counts working tunnels (of an inner address) at each order; fails where there is none."""
+    counts: list[int] = []
+
+    def watch(action: a.Action) -> None:
+        working = [sa for sa in world.working() if not inner or has(sa, inner)]
+        counts.append(len(working))
+        assert working, f"nothing works {inner} at {action}"
+
+    world.watchers.append(watch)
+    return counts
+
+
+def has(sa: Sa, inner: str) -> bool:
+    return any(ts.partition("/")[0] == inner for child in sa.children for ts in child.local_ts)
+
+
+def inner(world: World) -> set[tuple[str, ...]]:
+    return {t.inner for t in world.hq.tunnels}
+
+
+# --- reauthentication ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [THREE, SPARE])
+def test_before_charon_reauthenticates(text: str) -> None:
+    """Ours comes first, make before break; charon's own never runs."""
+    world = up(text=text, reauth=SPAN, gateway=Gateway(leases=True))
+    first, addresses = world.hq.family, inner(world)
+    never_without(world)
+    world.run(SPAN - MARGIN - 10)
+    assert world.hq.family == first
+    world.run(MARGIN / 2)
+
+    assert world.hq.family != first
+    assert world.hq.authentications == 2
+    assert world.seats() == AT_HOME
+    assert inner(world) == addresses
+    assert {sa.family for sa in world.sas.values()} == {world.hq.family}
+    world.run(5 * SPAN)
+    assert world.own_reauths == 0
+    assert world.hq.state == "up"
+    assert world.hq.authentications == pytest.approx(2 + 5 * SPAN / (SPAN - MARGIN), abs=1)
+
+
+def test_the_same_addresses_are_asked_for_from_where_a_member_sits() -> None:
+    """Else the gateway would give others."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    held = {vip for sa in world.sas.values() for vip in sa.local_vips}
+    pairs = {sa.pair for sa in world.sas.values()}
+    world.run(SPAN - MARGIN + 30)
+    _, asked = world.actions(a.CreateIke)
+
+    assert isinstance(asked, a.CreateIke)
+    assert set(asked.vips) == held
+    assert asked.pair in pairs
+    assert asked.childless
+
+
+def test_also_after_the_root_was_moved() -> None:
+    """Its link is gone for good; inner addresses stay."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    addresses = inner(world)
+    world.link_down("eth0")
+    world.run(SPAN - MARGIN + 60)
+
+    assert world.hq.authentications == 2
+    assert inner(world) == addresses
+    assert world.seats() == {E0: E1, E1: E1, E2: E2}
+    assert world.own_reauths == 0
+
+
+def test_the_old_family_is_gone_within_ten_seconds() -> None:
+    """Of the switch; and not before it."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    old = world.hq.family
+    while world.hq.family == old:
+        world.run(0.05)
+    switched_at = world.now
+    assert any(sa.family == old for sa in world.sas.values())
+    while any(sa.family == old for sa in world.sas.values()):
+        world.run(0.05)
+
+    assert world.now - switched_at <= 10
+
+
+def test_tcp_inside_lives() -> None:
+    """Every inner address has a tunnel that works at every moment."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    for address in ("10.9.0.1", "10.9.0.2", "10.9.0.3"):
+        never_without(world, address)
+    world.run(3 * SPAN)
+
+    assert world.hq.authentications >= 4
+
+
+def test_a_gateway_that_gives_others() -> None:
+    """Without the patch for leases: new addresses, both led by rules until the old ones go."""
+    world = up(reauth=SPAN)
+    before = inner(world)
+    never_without(world)
+    seen: set[int] = set()
+    world.watchers.append(
+        lambda x: (
+            seen.add(sum(r.priority == 150 for r in x.wish.rules))
+            if isinstance(x, a.Steer)
+            else None
+        )
+    )
+    world.run(SPAN - MARGIN + 60)
+
+    assert inner(world).isdisjoint(before)
+    assert seen == {6, 3}
+    assert world.hq.state == "up"
+    assert sum(r.priority == 150 for r in world.steering.rules) == 3
+
+
+def test_a_gateway_that_is_away_meanwhile() -> None:
+    """Ours is tried again until charon's own time, and the family heals whatever comes."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    world.gateway.refuses = True
+    world.run(SPAN - MARGIN + 20)
+    assert world.seats() == AT_HOME
+    assert len(world.actions(a.CreateIke)) >= 3
+    world.gateway.refuses = False
+    world.run(35)
+
+    assert world.hq.authentications == 2
+    assert world.own_reauths == 0
+
+
+def test_if_charon_comes_first_it_is_followed() -> None:
+    """It breaks; one new family then."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    world.gateway.refuses = True
+    world.run(SPAN + 10)
+    assert world.own_reauths == 1
+    world.gateway.refuses = False
+    world.run(120)
+
+    assert world.seats() == AT_HOME
+    assert world.hq.state == "up"
+
+
+def test_what_fails_beside_says_nothing_about_paths() -> None:
+    """The paths work: tunnels are on them."""
+    world = up(reauth=SPAN)
+    world.gateway.refuses = True
+    world.run(SPAN - MARGIN + 20)
+
+    assert {p.state for p in world.hq.paths} == {"active"}
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 1.0, 3.0, 3.02])
+def test_a_crash_in_between(seconds: float) -> None:
+    """At any moment: the successor goes on, and one family is left."""
+    world = up(reauth=SPAN, gateway=Gateway(leases=True))
+    never_without(world)
+    while len(world.actions(a.CreateIke)) == 1:
+        world.run(0.005)
+    world.run(seconds)
+    world.restart_controller()
+    world.run(120)
+
+    assert world.seats() == AT_HOME
+    assert len({sa.family for sa in world.sas.values() if sa.established}) == 1
+    assert world.own_reauths == 0
+
+
+def test_mode_one() -> None:
+    """The connection's children exist on both for a moment; then once."""
+    world = up(connection=SITE, reauth=SPAN)
+    never_without(world)
+    world.run(SPAN - MARGIN + 60)
+
+    assert world.hq.authentications == 2
+    assert [len(t.children) for t in world.hq.tunnels if t.children] == [2]
+    assert len({sa.family for sa in world.sas.values() if sa.established}) == 1
+
+
+# --- adoption ------------------------------------------------------------------------
+
+
+def found(world: World, **kinds: object) -> World:
+    """A family of one that somebody else made, and a controller that finds it."""
+    root = next(sa for sa in world.sas.values() if not sa.cloned)
+    world.sas = {root.unique_id: replace(root, **kinds)}  # type: ignore[arg-type]
+    world.restart_controller()
+    world.log.clear()
+    return world
+
+
+@pytest.mark.parametrize(
+    "kinds", [{"original_initiator": False}, {"clone_supported": False}], ids=["passive", "stale"]
+)
+def test_what_was_found_is_followed_and_goes_last(kinds: dict[str, object]) -> None:
+    """Not in the first seconds after the start; then a full family, without a gap."""
+    world = found(up(), **kinds)
+    never_without(world)
+    world.run(5)
+    assert not world.actions(a.CreateIke, a.Clone, a.Terminate, a.CreateChild)
+    world.run(30)
+
+    assert world.seats() == AT_HOME
+    assert world.hq.mode == "per-path"
+    assert len({sa.family for sa in world.sas.values() if sa.established}) == 1
+    assert len(world.sas) == 3
+
+
+def test_a_gateway_that_still_cannot_clone() -> None:
+    """What works stays, and it is asked once an hour; upgraded, it is noticed."""
+    world = found(up(), clone_supported=False)
+    old = world.hq.family
+    world.gateway.clones = False
+    never_without(world)
+    world.run(RETRY_DELAY / 2)
+    assert (world.hq.family, world.hq.mode) == (old, "single")
+    assert len(world.actions(a.CreateIke)) == 1
+    assert len(world.sas) == 1
+    world.gateway.clones = True
+    world.run(RETRY_DELAY)
+
+    assert world.seats() == AT_HOME
+    assert len({sa.family for sa in world.sas.values() if sa.established}) == 1
+
+
+def test_a_gateway_that_replaces_is_not_asked_again() -> None:
+    """The try cost the family that worked: once is enough."""
+    world = found(up(), clone_supported=False)
+    world.gateway.clones = False
+    world.gateway.replaces = True
+    world.run(1.5 * RETRY_DELAY)
+
+    assert len(world.actions(a.CreateIke)) == 1
+    assert world.working()
+
+
+# --- a changed connection ---------------------------------------------------------------
+
+
+def changed(connection: Connection) -> Connection:
+    (net,) = connection.children
+    return replace(connection, children=(replace(net, remote_ts=("10.101.0.0/16",)),))
+
+
+def test_changed_selectors() -> None:
+    """A new family has the new ones, and the old one goes last."""
+    world = up(gateway=Gateway(leases=True))
+    addresses = inner(world)
+    never_without(world)
+    world.connection = changed(ROAD_WARRIOR)
+    world._seen_all()
+    world.run(30)
+
+    assert world.hq.authentications == 2
+    assert {ts for sa in world.sas.values() for c in sa.children for ts in c.remote_ts} == {
+        "10.101.0.0/16"
+    }
+    assert inner(world) == addresses
+    world.run(300)
+    assert world.hq.authentications == 2
+
+
+def test_one_child_more_needs_no_other_family() -> None:
+    """charon gives it to the IKE SAs that are up, where it is opened."""
+    world = up()
+    more = ChildTemplate("more", local_ts=("dynamic",), remote_ts=("10.101.0.0/16",))
+    world.connection = replace(ROAD_WARRIOR, children=(*ROAD_WARRIOR.children, more))
+    world._seen_all()
+    world.run(30)
+
+    assert world.hq.authentications == 1
+    assert {len(t.children) for t in world.hq.tunnels} == {2}
+
+
+def test_not_while_something_moves() -> None:
+    """At a calm moment: all tunnels work where they are."""
+    world = up(gateway=Gateway(leases=True))
+    world.dead = {"eth1", "eth0", "eth2"}
+    world.link_down("eth1")
+    world.connection = changed(ROAD_WARRIOR)
+    world._seen_all()
+    world.run(3)
+
+    assert len(world.actions(a.CreateIke)) == 1
+
+
+# --- places of inner addresses ------------------------------------------------------------
+
+A, B, C, D = (ip_address(f"10.9.0.{i}") for i in (1, 2, 3, 4))
+X, Y = (ip_address(f"fd00::{i}") for i in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("before", "families", "after"),
+    [
+        ((), [(A, B)], ((A,), (B,))),
+        ((), [(A, B, X, Y)], ((A, X), (B, Y))),
+        (((A,), (B,)), [(B, A)], ((A,), (B,))),
+        (((A,), (B,)), [(A, B), (C, D)], ((A,), (B,), (C,), (D,))),
+        (((A,), (B,), (C,), (D,)), [(C, D)], ((), (), (C,), (D,))),
+        (((), (), (C,)), [(C,), (A,)], ((A,), (), (C,))),
+        (((A,), (B,)), [(A,)], ((A,),)),
+        (((A, X), (B, Y)), [(A, B, Y, X)], ((A, X), (B, Y))),
+    ],
+)  # fmt: skip
+def test_an_address_keeps_its_place(
+    before: tuple[object, ...], families: list[object], after: tuple[object, ...]
+) -> None:
+    """Table, rule and interface id hang on it."""
+    assert merged(before, families) == after  # type: ignore[arg-type]
+
+
+def test_places_of_one_family() -> None:
+    """Only those whose addresses it has."""
+    assert own(((A,), (), (C,), (D,)), (D, A)) == (0, 3)
