@@ -87,9 +87,12 @@ class Passive:
         """The counters are fresh: what came in since the last look came over this path."""
         for tunnel in tunnels:
             look = self._looks.get(tunnel.ike_id)
-            if look is None or tunnel.current != look.path or turn.now < look.due_at:
+            if look is None or tunnel.current != look.path:
                 continue
-            packets, next_at = _packets(tunnel), turn.now + delay(look.path)
+            pause = delay(look.path)
+            if turn.now < look.due_at - pause / 2:
+                continue  # what is due soon is looked at now, so that one look serves all
+            packets, next_at = _packets(tunnel), turn.now + pause
             self._looks[tunnel.ike_id] = Look(look.path, packets, next_at)
             if packets == look.packets_in:
                 moves.test(turn, paths, tunnel.ike_id, look.path)
