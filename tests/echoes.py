@@ -95,7 +95,7 @@ class Echoes:
         for sa in self.stage.sas.values():
             inside = any(_within(echo.source, c.local_ts) for c in sa.children)
             link = self.stage.link_of(sa.local)
-            if inside and self.stage.reaches(sa.pair) and link not in self.esp_dead:
+            if inside and self.stage.answered(sa, sa.pair) and link not in self.esp_dead:
                 return link
         return ""
 

@@ -107,6 +107,7 @@ class World:
     def __post_init__(self) -> None:
         self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
         self.sas: dict[int, Sa] = {}
+        self.forgotten: set[int] = set()
         self.dead: set[str] = set()
         """Links that are up and lose everything."""
         self.names: dict[str, tuple[IPAddress, ...]] = {}
@@ -218,6 +219,14 @@ class World:
         self.links[name] = link(int(name[-1]))
         self.see_links()
 
+    def forget_all(self) -> None:
+        """The gateway was restarted: it answers, but nothing of what there is."""
+        self.forgotten |= set(self.sas)
+
+    def answered(self, sa: Sa, pair: Pair) -> bool:
+        """What is sent on an IKE_SA or its children by this pair comes back."""
+        return sa.unique_id not in self.forgotten and self.reaches(pair)
+
     def reaches(self, pair: Pair) -> bool:
         if str(pair.remote) in self.dead_remotes:
             return False
@@ -284,7 +293,7 @@ class World:
         return [
             sa
             for sa in self.sas.values()
-            if sa.established and sa.children and self.reaches(sa.pair)
+            if sa.established and sa.children and self.answered(sa, sa.pair)
         ]
 
     # --- carrying out --------------------------------------------------------------
@@ -521,7 +530,7 @@ class World:
             self._failed(action.tag, "not-negotiated")
         elif sum(sa.family == parent.family for sa in self.sas.values()) > gateway.max_clones:
             self._failed(action.tag, "limit", RTT)
-        elif self.reaches(parent.pair):
+        elif self.answered(parent, parent.pair):
             self.later(2 * RTT, lambda: self._cloned(action))
         else:
             self._failed(action.tag, "timeout", GIVE_UP)
@@ -559,7 +568,7 @@ class World:
             tasks_active=("IKE_MOBIKE",),
         )
         self.later(0.001, lambda: self._seen(action.ike_id))
-        if not self.reaches(action.pair):
+        if not self.answered(sa, action.pair):
             self.later(RETURN, lambda: self._moved_back(action, "timeout"))
         elif self.link_of(action.pair.local) in self._of(sa.name)[1].denied:
             self.later(RTT, lambda: self._moved_back(action, "unacceptable-addresses"))
@@ -591,7 +600,7 @@ class World:
     def _do_Probe(self, action: a.Probe) -> None:  # noqa: N802
         if action.ike_id not in self.sas:
             self._failed(action.tag, "sa-gone")
-        elif self.reaches(action.pair):
+        elif self.answered(self.sas[action.ike_id], action.pair):
             rtt = self.probe_rtt.get(self.link_of(action.pair.local), RTT)
             self._done(action.tag, rtt, rtt_delay=rtt)
         else:
@@ -601,7 +610,7 @@ class World:
         sa = self.sas.get(action.ike_id)
         if sa is None:
             self._failed(action.tag, "sa-gone")
-        elif self.reaches(sa.pair):
+        elif self.answered(sa, sa.pair):
             self.later(RTT, lambda: self._opened(action))
         else:
             self._failed(action.tag, "timeout", GIVE_UP)
@@ -621,12 +630,13 @@ class World:
     def _do_Terminate(self, action: a.Terminate) -> None:  # noqa: N802
         self._done(action.tag)
         sa = self.sas.get(action.ike_id)
-        if sa is not None and (action.force or self.reaches(sa.pair)):
+        if sa is not None and (action.force or self.answered(sa, sa.pair)):
             self.later(RTT, lambda: self._closed(action.ike_id))
 
     def _closed(self, ike_id: int) -> None:
-        sa = self.sas.pop(ike_id, None)
-        self._moving.pop(ike_id, None)
+        sa, tag = self.sas.pop(ike_id, None), self._moving.pop(ike_id, None)
+        if tag is not None:
+            self.feed(e.ActionFailed(tag, "sa-gone"))
         if sa is not None:
             gone = replace(sa, state="DELETING", tasks_active=("IKE_DELETE",))
             self.feed(e.SaClosed(gone))

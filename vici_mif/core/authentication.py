@@ -177,7 +177,7 @@ class Authentication:
 
     def _end(self, paths: Paths, fact: PathFact, now: float, why: str = "") -> None:
         if self._trial is not None:
-            if not self._trial.beside:
+            if not self._trial.beside or fact is PathFact.TEST_PASSED:
                 paths.fact(self._trial.path, fact, now, why)
             self._tried.add(self._trial.path)
         self._trial = None

@@ -78,8 +78,7 @@ class Peer:
         self.connection: Connection | None = None
         self._lines = Lines(config)
         self._stood: tuple[Tunnel, ...] = ()
-        """Those from before charon went: if only its socket did, they carry on; if charon did,
-        the kernel drops what leads to them and `unreachable` is left."""
+        """Those from before charon went: if it was only its socket, they carry on."""
         self.stopping = False
         self.unloaded = False
         self.retired = False
@@ -204,9 +203,8 @@ class Peer:
 
     def footprint(self, turn: Turn) -> Footprint | None:
         """What the next boot begins with; nothing once an operator took the peer down."""
-        if turn.world.orders.down(self.name) is not None:
-            return None
-        return self._ground.footprint(self._scene(turn), turn.world.steered)
+        scene, down = self._scene(turn), turn.world.orders.down(self.name) is not None
+        return None if down else self._ground.footprint(scene, turn.world.steered)
 
     def _scene(self, turn: Turn) -> Scene | None:
         if self.connection is None or self._is_cleared(turn):
@@ -334,6 +332,7 @@ class Peer:
 
     def done(self, turn: Turn, request: Request, event: e.ActionDone) -> None:
         turn.book.forgive(request.key)
+        self.succession.listen(request, turn.now)
         match request.key:
             case ("auth", _):
                 self.authentication.done(self.paths, turn.now)
@@ -363,6 +362,7 @@ class Peer:
             self.probing.looked(turn, self.tunnels, self.paths, self.moves)
 
     def failed(self, turn: Turn, request: Request, reason: str, text: str) -> None:
+        self.succession.listen(request, turn.now, reason)
         match request.key:
             case ("auth", _):
                 self.authentication.failed(turn, self.paths, reason, text)

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from vici_mif.core.closing import Closing
 from vici_mif.core.family import Family, families, strongest
 from vici_mif.core.model import Connection, Sa
+from vici_mif.core.requests import Request
+from vici_mif.core.silence import Silence
 from vici_mif.core.turn import Turn
 
 MARGIN_DELAY = 300.0
@@ -38,6 +40,11 @@ COST_DELAY = 30.0
 LEAVE_DELAY = 3.0
 """Seconds the old family is kept after the switch: packets under way arrive."""
 
+VERIFY_DELAY = 8.0
+"""Seconds for a family of which nothing was heard to be heard of after all, once another was
+authenticated: moves and tests go on."""
+
+FORGOTTEN = "the peer answers nothing of it"
 EXPIRING = "reauthentication is due"
 CHANGED = "the connection was changed"
 PASSIVE = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
@@ -53,6 +60,10 @@ class Succession:
         self._auth = ("auth", peer)
         self.current: Family | None = None
         self.heir: Family | None = None
+        self.silence = Silence()
+        """Of the family in use."""
+        self._reason = ""
+        """Why the last one was authenticated."""
         self._expected: int | None = None
         """The family that was authenticated to follow."""
         self._leaving: dict[int, float] = {}
@@ -80,6 +91,7 @@ class Succession:
             key, at = self._tried
             self._hopeless |= before.key == key and now <= at + COST_DELAY
         key = self.current.key if self.current else 0
+        self.silence.see(self.current.members if self.current else (), now)
         newer = [f for f in found.values() if f.key > key and f.ours]
         self.heir = next((f for f in reversed(newer) if self._follows(f)), None)
 
@@ -94,6 +106,17 @@ class Succession:
         return family.key not in self._leaving and (
             family.key == self._expected or (family.clones and family.carrying > 0)
         )
+
+    def listen(self, request: Request, now: float, reason: str = "") -> None:
+        """What a move or a test that ended says about the family in use."""
+        members = self.current.members if self.current else ()
+        ike_id = getattr(request.action, "ike_id", None)
+        if request.key[0] not in {"move", "test"} or ike_id not in [sa.unique_id for sa in members]:
+            return
+        if not reason:
+            self.silence.heard(now)
+        elif reason == "timeout":
+            self.silence.unanswered()
 
     def _remember(self, found: dict[int, Family], connection: Connection, now: float) -> None:
         self._leaving = {k: at for k, at in self._leaving.items() if k in found}
@@ -120,6 +143,8 @@ class Succession:
         family = self.current
         if family is None or self._leaving:
             return ""
+        if self._forgotten(turn):
+            return FORGOTTEN
         if self._expires(turn, family):
             return EXPIRING
         if _changed(self._under[family.key], self._connection):
@@ -132,6 +157,13 @@ class Succession:
         if not family.ours:
             return PASSIVE
         return "" if family.clones else CLONELESS
+
+    def _forgotten(self, turn: Turn) -> bool:
+        """Maybe: a new IKE_SA_INIT is answered by one that forgot, and not by one out of reach."""
+        suspect_at = self.silence.suspect_at
+        if suspect_at is not None:
+            turn.wake(suspect_at)
+        return suspect_at is not None and turn.now >= suspect_at
 
     def _expires(self, turn: Turn, family: Family) -> bool:
         for sa in family.members:
@@ -153,16 +185,17 @@ class Succession:
         reason = self.reason(turn) if self.heir is None else ""
         if not reason or not turn.book.free(self._key, turn.now):
             return False
+        self._reason = reason
         if reason == CLONELESS and calm and self.current is not None:
             self._tried = (self.current.key, turn.now)
-        return calm or reason == EXPIRING
+        return calm or reason in {EXPIRING, FORGOTTEN}
 
     def _spare_the_first(self, turn: Turn) -> None:
         """What fails beside a family that works must not delay its healing later."""
         failure = turn.book.failure(self._auth)
         if failure is not None:
             turn.book.forgive(self._auth)
-            urgent = self.reason(turn) in {EXPIRING, CHANGED}
+            urgent = self.reason(turn) in {EXPIRING, CHANGED, FORGOTTEN}
             delay = None if urgent else RETRY_DELAY
             turn.book.fail(self._key, turn.now, failure.reason, failure.text, delay)
 
@@ -183,16 +216,24 @@ class Succession:
         if heir is None or current is None:
             return
         if not heir.clones and not current.clones and current.ours:
-            self._give_up(turn, heir)
+            self._give_up(turn, heir, CLONELESS, RETRY_DELAY)
             return
-        late_at = self._since_at[heir.key] + RIPE_DELAY
+        since_at = self._since_at[heir.key]
+        late_at, verified_at = since_at + RIPE_DELAY, since_at + VERIFY_DELAY
         turn.wake(late_at)
+        turn.wake(verified_at)
+        if self._reason == FORGOTTEN:
+            if not self._forgotten(turn) or not self.silence.lasts(since_at):
+                self._give_up(turn, heir, "", None)  # it was out of reach, and lives
+            elif turn.now >= verified_at:
+                self._switch(turn, current, heir)
+            return
         if heir_works and (ripe or not works or turn.now >= late_at):
             self._switch(turn, current, heir)
 
-    def _give_up(self, turn: Turn, heir: Family) -> None:
-        """The peer still cannot clone: nothing was won, and what works stays."""
-        turn.book.fail(self._key, turn.now, "not-negotiated", CLONELESS, RETRY_DELAY)
+    def _give_up(self, turn: Turn, heir: Family, why: str, delay: float | None) -> None:
+        """Nothing was won, for now or as the peer still cannot clone; what works stays."""
+        turn.book.fail(self._key, turn.now, "not-negotiated", why, delay)
         self._expected = None
         self._leaving[heir.key] = turn.now - LEAVE_DELAY
         self._leave(turn)
@@ -223,6 +264,7 @@ class Succession:
     def reset(self) -> None:
         """charon is gone with all its families."""
         self.current = self.heir = self._expected = None
+        self.silence = Silence()
         for known in (self._leaving, self._since_at, self._under, self._read, self._ends_at):
             known.clear()
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a peer still knows a family: what was heard of its members, and what was asked in vain.
+
+A gateway that was restarted has forgotten all SAs, answers nothing of theirs, and tells nobody
+(RFC 7296, 2.4: what is not protected is only a hint). A host that is cut off looks the same, so
+this is no more than a reason to ask by a new IKE_SA_INIT, which the one answers and the other
+does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from vici_mif.core.model import Sa
+
+SILENT_DELAY = 12.0
+"""Seconds in which no member was heard of: longer than moving to any path takes."""
+
+
+@dataclass(slots=True)
+class Silence:
+    """Of one family."""
+
+    _heard_at: float = 0.0
+    _vain: bool = False
+    _packets: dict[int, int] = field(default_factory=dict)
+
+    def see(self, members: Iterable[Sa], now: float) -> None:
+        """A member that is new, or into which packets came, was heard of."""
+        before = self._packets
+        self._packets = {
+            sa.unique_id: sum(child.packets_in for child in sa.children) for sa in members
+        }
+        if any(count > before.get(i, -1) for i, count in self._packets.items()):
+            self.heard(now)
+
+    def heard(self, now: float) -> None:
+        """A move or a test was answered."""
+        self._heard_at, self._vain = now, False
+
+    def unanswered(self) -> None:
+        """A move or a test was not, with all its transmissions."""
+        self._vain = True
+
+    def lasts(self, since: float) -> bool:
+        """Nothing was heard since then."""
+        return self._heard_at < since
+
+    @property
+    def suspect_at(self) -> float | None:
+        """From when on the peer may have forgotten the family; None as long as nothing says so."""
+        return self._heard_at + SILENT_DELAY if self._vain else None
