@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -54,3 +55,18 @@ def test_one_that_is_gone_has_no_start_time() -> None:
     child.wait()
     assert start_time(child.pid) is None
     end(Process("gone", child.pid, 1), 0)
+
+
+def test_a_number_that_is_a_threads_now_is_no_process() -> None:
+    """Numbers of threads and processes are the same; nothing is ended, nothing is raised."""
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        end(started("gone", thread.native_id), 0)
+        tell(started("gone", thread.native_id), signal.SIGKILL)
+        assert thread.is_alive()
+    finally:
+        go_on.set()
+        thread.join()

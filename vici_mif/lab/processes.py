@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 
 # field 22 of /proc/PID/stat, counted behind the command's closing parenthesis
 _START_FIELD = 22 - 3
+# of pidfd_open(2): there is none, or the number is a thread's now (EINVAL, since Linux 6.9 ENOENT)
+_NO_PROCESS = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,9 @@ def _end_opened(descriptor: int, patience: float, first: int) -> None:
 def _opened(pid: int) -> Iterator[int | None]:
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
+    except OSError as error:
+        if error.errno not in _NO_PROCESS:
+            raise
         yield None
         return
     try:
