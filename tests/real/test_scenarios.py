@@ -16,7 +16,7 @@ from vici_mif.lab.scenario import stage
 from vici_mif.lab.scenario.lab import LabStage
 from vici_mif.lab.scenario.model import Scenario, Topology, parse
 from vici_mif.lab.scenario.play import has
-from vici_mif.lab.scenario.runner import play
+from vici_mif.lab.scenario.runner import ExpectationError, play
 
 
 @pytest.fixture
@@ -68,3 +68,18 @@ def test_a_packet_in_clear_is_found(lab_stage: LabStage) -> None:
     assert len(found) == 1
     assert "nothing in clear" in found[0]
     assert "10.222.0.99 to 10.100.0.77" in found[0]
+
+
+@pytest.mark.long
+def test_what_streams_tell_can_fail(lab_stage: LabStage) -> None:
+    """A path that was silent for seconds: each claim about it says so."""
+    told = {"lost: 0": "lost: ", "silence: 1s": "was silent for", "tcp: lives": "silent for 2 s"}
+    text = (
+        "scenario: a cut\ntopology: {uplinks: 1}\nconnections: {hq: {links: [eth0]}}\nsteps:\n"
+        "  - expect: {peer: up}\n  - do: [traffic start, remember, cut eth0 both]\n"
+        f"  - wait: 4s\n  - expect: {{{', '.join(told)}}}\n    within: 0s\n"
+    )
+    with pytest.raises(ExpectationError) as error:
+        play(parse("a-cut", Source("a-cut.yaml", text)), lab_stage)
+
+    assert [part for part in told.values() if part not in str(error.value)] == []
