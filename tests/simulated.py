@@ -124,6 +124,8 @@ class World:
         self.watchers: list[Callable[[a.Action], None]] = []
         self.beside: tuple[tuple[Connection, ...], tuple[Sa, ...]] = ((), ())
         """What others have in the same charon."""
+        self.outstanding: set[int] = set()
+        """IKE_SAs with an exchange under way: without an answer their window stays full."""
         self.charon_up = False
         self.echoes = Echoes(self)
         self.really: set[str] = set()
@@ -600,6 +602,8 @@ class World:
     def _do_Probe(self, action: a.Probe) -> None:  # noqa: N802
         if action.ike_id not in self.sas:
             self._failed(action.tag, "sa-gone")
+        elif action.ike_id in self.outstanding and not self.reaches(self.sas[action.ike_id].pair):
+            self._failed(action.tag, "busy")
         elif self.answered(self.sas[action.ike_id], action.pair):
             rtt = self.probe_rtt.get(self.link_of(action.pair.local), RTT)
             self._done(action.tag, rtt, rtt_delay=rtt)

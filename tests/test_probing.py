@@ -486,3 +486,29 @@ def test_ipv6_targets() -> None:
 
     assert all(" fd00:100::1" in one for one in watched(world))
     assert ip_address(watched(world)[0].split()[1]).version == 6
+
+
+def test_a_window_that_stays_full_is_an_answer_too() -> None:
+    """No target, and a rekeying that fell into the silence: IKE cannot be asked, and need not be.
+
+    Moved within 20 s, not after charon's 165; the others are left alone.
+    """
+    world = World().start().run(30)
+    tunnel = next(t for t in world.hq.tunnels if (t.home or "").startswith("eth1"))
+    world.outstanding = {tunnel.ike_id}
+    world.dead = {"eth1"}
+    world.run(20)
+
+    assert str(world.sas[tunnel.ike_id].local) != "198.18.1.2"
+    assert world.hq.paths[1].state == "failed"
+    assert [path.state for path in world.hq.paths if path.link != "eth1"] == ["active", "active"]
+
+
+def test_a_busy_ike_sa_on_a_path_that_answers_stays() -> None:
+    """Exchanges follow one another; each of them is answered."""
+    world = World().start().run(30)
+    world.outstanding = {t.ike_id for t in world.hq.tunnels}
+    seats = world.seats()
+    world.run(60)
+
+    assert world.seats() == seats

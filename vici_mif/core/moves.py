@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from vici_mif.core.actions import Migrate, Probe, ReadSa
+from vici_mif.core.actions import Action, Migrate, Probe, ReadSa
 from vici_mif.core.family import Tunnel
 from vici_mif.core.model import PathName
 from vici_mif.core.path import PathFact, PathState
@@ -38,6 +38,9 @@ READY_DELAY = 30.0
 
 VOID = frozenset({"superseded", "busy", "temporary", "rate", "sa-gone", "disabled", "failed"})
 """Ends that say nothing about the path."""
+
+BUSY_LIMIT = 3
+"""Tests in a row, with the book's delays between them, that found an exchange outstanding."""
 
 DENIED_DELAY = 60.0
 """Seconds after which a pair the peer refused is tried again."""
@@ -178,7 +181,16 @@ class Moves:
         paths.fact(path, PathFact.TEST_PASSED, turn.now)
         paths.measured(path, rtt_delay)
 
-    def not_tested(self, turn: Turn, paths: Paths, path: PathName, reason: str, text: str) -> None:
+    def not_tested(
+        self, turn: Turn, paths: Paths, path: PathName, probe: Action, reason: str, text: str
+    ) -> None:
+        """A window that stays full where the IKE_SA stands: what fills it is not answered there."""
+        assert isinstance(probe, Probe)
+        before = turn.book.failure(self._test(path))
+        again = before is not None and before.reason == "busy" and before.count + 1 >= BUSY_LIMIT
+        sa = (turn.world.sas or {}).get(probe.ike_id)
+        if reason == "busy" and again and sa is not None and sa.pair == probe.pair:
+            reason, text = "timeout", "an exchange of its own is not answered"
         self._failed(turn, paths, path, reason, text)
 
     def silent(self, turn: Turn, paths: Paths, path: PathName, why: str) -> None:

@@ -371,7 +371,7 @@ class Peer:
             case ("move", _, int(ike_id)):
                 self.moves.not_moved(turn, self.paths, ike_id, reason, text)
             case ("test", _, PathName() as path):
-                self.moves.not_tested(turn, self.paths, path, reason, text)
+                self.moves.not_tested(turn, self.paths, path, request.action, reason, text)
             case ("unload", _, int(part)):
                 self._loading.done(turn, "unload", part)  # mostly it was not there any more
             case ("resolve", _, name):
