@@ -169,7 +169,7 @@ class Probing:
         able = [t for t in tunnels if t.carries and t.movable and t.home is not None]
         mute = [tunnel for tunnel in able if self._is_mute(tunnel)]
         self._passive.step(turn, mute, paths, moves, self._ike_delay)
-        for path in paths.usable():
+        for path in paths.seats():
             left = paths.trouble(path.name) and not any(t.current == path.name for t in tunnels)
             if left and self._is_due(turn, paths, path.name):
                 self._try_out(turn, tunnels, paths, moves, path.name)
