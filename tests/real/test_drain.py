@@ -21,8 +21,8 @@ UPLINKS = ("eth0", "wlan0")
 PER_MOVE = 5
 """Datagrams that a move may take: 50 ms of one flow. The controller gives nothing up before the new
 path is proven, but charon takes the policies of a CHILD_SA away and puts them back while it updates
-its addresses (child_sa.c, update()), and what a TUN device hands over in that instant is dropped. It
-is microseconds, unless the thread is not scheduled just then. docs/operating.md has the figures."""
+its addresses (child_sa.c, update()), and what a TUN device hands over in that instant is dropped.
+It is microseconds, unless the thread is not scheduled just then."""
 
 CONFIG = "{links: [eth0, wlan0], hold_down: 1s, spares: 0}"
 DRAINED, OTHER = "wlan0", "eth0"
