@@ -10,6 +10,7 @@ from tests.simulated import ROAD_WARRIOR, SITE, Gateway, World, link
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.alternatives import (
+    ABANDON_DELAY,
     LOST_DELAY,
     START_DELAY,
     Alternatives,
@@ -26,10 +27,11 @@ HOLD = 5.0
 
 
 def rival(name: str, rank: int, does: str = "", what: frozenset = NET, **more: bool) -> Rival:  # type: ignore[type-arg]
-    """`does`: carries, stands, or nothing."""
+    """`does`: carries, stands, is dead (with IKE SAs), or nothing."""
     states = {"wanted": True, "hopeless": False} | more
     carries, stands = does == "carries", does in {"carries", "stands"}
-    return Rival(name, rank, what, HOLD, carries=carries, stands=stands, **states)
+    alive = does != ""
+    return Rival(name, rank, what, HOLD, carries=carries, stands=stands, alive=alive, **states)
 
 
 def roles(it: Alternatives, now: float, *rivals: Rival) -> dict[str, Role]:
@@ -73,6 +75,7 @@ def test_the_next_begins_when_the_first_is_lost() -> None:
     assert behind(it, LOST_DELAY, rival("a", 1), rival("b", 2))["b"] == ""
     carrying = roles(it, 3.0, rival("a", 1), rival("b", 2, "carries"))
     assert carrying == {"a": Role(instead="b"), "b": Role()}
+    assert roles(it, 3.0, rival("a", 1, "carries"), rival("b", 2, "carries"))["a"].contested
     assert carrying["a"].waits(1e9)
 
 
@@ -98,6 +101,17 @@ def test_a_better_one_that_breaks_begins_its_hold_down_anew() -> None:
     assert behind(it, 6.0, rival("a", 1, "carries"), b)["b"] == ""
     assert behind(it, 10.9, rival("a", 1, "carries"), b)["b"] == ""
     assert behind(it, 11.0, rival("a", 1, "carries"), b)["b"] == "a"
+
+
+def test_dead_sas_are_given_up_while_another_carries() -> None:
+    """And only then."""
+    it = Alternatives()
+    b = rival("b", 2, "carries")
+    roles(it, 0.0, rival("a", 1, "dead"), b)
+
+    assert not roles(it, ABANDON_DELAY - 0.1, rival("a", 1, "dead"), b)["a"].abandons
+    assert roles(it, ABANDON_DELAY, rival("a", 1, "dead"), b)["a"].abandons
+    assert not roles(it, ABANDON_DELAY, rival("a", 1, "dead"), rival("b", 2))["a"].abandons
 
 
 def test_equal_ranks_are_independent() -> None:
@@ -420,3 +434,48 @@ def test_inner_addresses_of_a_lost_peer_stay_unreachable() -> None:
 
     assert [(str(r.destination), r.device) for r in routes] == [("10.100.0.0/16", None)]
     assert ip_address("10.19.0.1") in {r.prefsrc for r in it.steering.routes}
+
+
+# --- silence ------------------------------------------------------------------------
+
+
+def test_a_gateway_that_falls_silent_is_replaced() -> None:
+    """No delete, no answer: its IKE SAs stay for a while, and never seem to carry again."""
+    it = world().start().run(10)
+    it.dead_remotes = {FIRST}
+    it.run(10)
+    assert carrying(it) == {"backup"}
+    before = len(it.actions(a.CreateIke))
+    it.run(200)
+    assert carrying(it) == {"backup"}
+    assert state(it) == {"hq": "down", "backup": "up"}
+    backups = [x for x in it.actions(a.CreateIke)[before:] if x.connection == "backup"]  # type: ignore[union-attr]
+    assert backups == []
+    returns(it, "hq")
+    it.run(120)
+
+    assert state(it) == {"hq": "up", "backup": "standby"}
+    assert carrying(it) == {"hq"}
+
+
+def test_a_gateway_that_was_started_anew_is_found_again() -> None:
+    """It does not know the old IKE SAs: they are given up, and a new family is built."""
+    it = world().start().run(10)
+    it.dead_remotes = {FIRST}
+    it.run(40)
+    assert {sa.name for sa in it.sas.values() if sa.established} == {"backup"}
+    assert all(x.force for x in it.actions(a.Terminate) if isinstance(x, a.Terminate))
+
+
+def test_adopted_dead_tunnels_close_nobody() -> None:
+    """A successor finds tunnels of both: what was not answered pushes nobody out."""
+    it = world().start().run(10)
+    it.dead_remotes = {FIRST}
+    it.run(10)
+    before = len(it.log)
+    it.restart_controller()
+    it.run(60)
+
+    closed = [x.ike_id for _, x in it.log[before:] if isinstance(x, a.Terminate)]
+    assert not [i for i in closed if i in it.sas and it.sas[i].name == "backup"]
+    assert carrying(it) == {"backup"}

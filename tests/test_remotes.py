@@ -133,3 +133,25 @@ def test_a_remote_that_is_no_more_takes_its_paths_along() -> None:
 
     assert [str(p.name) for p in paths.all()] == ["eth0/a", "eth1/a"]
     assert paths.hold(paths.all()[0].name).works_at == 0.0
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ([PathFact.TEST_BEGUN, PathFact.SEATED], PathState.TESTING),
+        ([PathFact.TEST_BEGUN, PathFact.TEST_VOID], PathState.FAILED),
+        ([PathFact.TEST_BEGUN, PathFact.TEST_BEGUN, PathFact.SEATED], PathState.TESTING),
+        ([PathFact.TEST_BEGUN, PathFact.TEST_BEGUN, PathFact.TEST_VOID], PathState.FAILED),
+        ([PathFact.TEST_BEGUN, PathFact.TEST_PASSED, PathFact.SEATED], PathState.ACTIVE),
+        ([PathFact.TEST_BEGUN, PathFact.TEST_FAILED, PathFact.TEST_VOID], PathState.FAILED),
+    ],
+)
+def test_only_an_answer_takes_a_failure_back(facts: list[PathFact], state: PathState) -> None:
+    """A dead gateway's path must not look alive because a tunnel stands there during a test."""
+    paths = Paths()
+    paths.see(found([ETH0], [A], wanted="eth0").values(), 0.0)
+    (path,) = paths.all()
+    for fact in (PathFact.TEST_FAILED, *facts):
+        paths.fact(path.name, fact, 1.0, "said")
+
+    assert paths.state(path.name) is state

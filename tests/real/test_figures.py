@@ -142,3 +142,26 @@ def test_a_denied_pair(make_lab: MakeLab) -> None:
     lab.stop_captures()
 
     assert rig.captured(lab, "wlan0", f"host {SECOND}") == []
+
+
+def test_an_address_of_the_gateway_goes_and_comes(client: Controller) -> None:
+    """Silently: its tunnels are parked on the other address over their own link, then go home."""
+    lab = client.lab
+    for link in UPLINKS:
+        lab.cut(link, remote=1)
+    parked = client.until(
+        lambda p: (
+            {t.home: t.current for t in p.tunnels}
+            == {
+                f"{link}/{remote}": f"{link}/{FIRST}"
+                for link in UPLINKS
+                for remote in (FIRST, SECOND)
+            }
+        )
+    )
+    assert all(ping(lab, SERVER, t.inner[0], count=2) == 2 for t in parked.tunnels)
+    for link in UPLINKS:
+        lab.uncut(link)
+    after = client.until(lambda p: at_home(p, FIGURES["figure 3"][2]), within=90)
+
+    assert after.authentications == 1

@@ -113,3 +113,19 @@ def test_the_controller_dies_while_the_standby_carries(client: Controller) -> No
 
     assert before <= rig.spis(lab)
     assert ping(lab, SERVER, count=3) == 3
+
+
+def test_a_gateway_that_dies_is_replaced(client: Controller) -> None:
+    """kill -9, so nobody says goodbye: silence on both paths, then the other gateway."""
+    lab = client.lab
+    lab.charons["gateway"].kill()
+    with pinging(lab) as gaps:
+        client.until(lambda p: p.state == "up", name="backup")
+        eventually(lambda: ping(lab, SERVER, count=1) == 1, 10)
+    assert owners(lab) >= {"backup"}
+    assert max(gaps, default=0.0) < 1.0  # between answers; the first one is the backup's
+    lab.charons["gateway"].start()
+    client.until(lambda p: p.state == "up", within=90)
+    client.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")
+
+    assert ping(lab, SERVER, count=3) == 3

@@ -21,6 +21,10 @@ LOST_DELAY = 1.0
 START_DELAY = 6.0
 """Seconds that a better-ranked peer has for its first tunnel before the next begins, too."""
 
+ABANDON_DELAY = 15.0
+"""Seconds without an answer after which IKE_SAs are given up that another peer stands in for:
+a gateway that was started anew does not know them, and charon would repeat for minutes."""
+
 Protected = tuple[str, IPNetwork]
 """Our side as the template writes it, and the network behind the peer."""
 
@@ -49,7 +53,9 @@ class Rival:
     carries: bool
     """A tunnel carries traffic on a path that works."""
     stands: bool
-    """An IKE_SA of it is on a path that works."""
+    """An IKE_SA of it is on a path that works: something was answered there."""
+    alive: bool
+    """It has authenticated IKE_SAs, whether anything is answered or not."""
     hopeless: bool
     """Every pair was tried without an answer, or there is none to try."""
 
@@ -67,6 +73,10 @@ class Role:
     """The peer that carries in its place: no child before `free_at`."""
     free_at: float | None = None
     """When it has stood for its hold-down; None while it does not stand."""
+    abandons: bool = False
+    """Its IKE_SAs are of no use any more: better a new authentication."""
+    contested: bool = False
+    """It carries, and so does a worse one until this one has proved itself."""
 
     def waits(self, now: float) -> bool:
         """Children are not opened yet."""
@@ -80,6 +90,7 @@ class Alternatives:
     _hoped_at: dict[str, float] = field(default_factory=dict)
     _stood_at: dict[str, float] = field(default_factory=dict)
     _carried_at: dict[str, float] = field(default_factory=dict)
+    _fallen_at: dict[str, float] = field(default_factory=dict)
     wakes: tuple[float, ...] = ()
     """When to look again."""
 
@@ -114,6 +125,10 @@ class Alternatives:
             self._stood_at.pop(name, None)
         if rival.carries:
             self._carried_at[name] = now
+        if rival.alive and not rival.stands:
+            self._fallen_at.setdefault(name, now)
+        else:
+            self._fallen_at.pop(name, None)
 
     def _due(self, rival: Rival) -> list[float]:
         times = [
@@ -121,6 +136,7 @@ class Alternatives:
             (self._stood_at, START_DELAY),
             (self._stood_at, rival.hold_down),
             (self._carried_at, LOST_DELAY),
+            (self._fallen_at, ABANDON_DELAY),
         ]
         return [known[rival.name] + delay for known, delay in times if rival.name in known]
 
@@ -134,8 +150,10 @@ class Alternatives:
         if worse and not rival.carries:
             stood_at = self._stood_at.get(rival.name)
             free_at = None if stood_at is None else stood_at + rival.hold_down
-            return Role(instead=worse[0].name, free_at=free_at)
-        return Role()
+            fallen_at = self._fallen_at.get(rival.name)
+            abandons = fallen_at is not None and now >= fallen_at + ABANDON_DELAY
+            return Role(instead=worse[0].name, free_at=free_at, abandons=abandons)
+        return Role(contested=bool(worse) and not self._holds(rival, now))
 
     def _goes_before(self, better: Rival, rival: Rival, now: float) -> bool:
         """Who carries gives way to what has proved itself, who does not to what may work."""

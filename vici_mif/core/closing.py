@@ -53,6 +53,11 @@ class Closing:
                 self.terminate_one(turn, ike_id, force=not first)
             turn.wake(self._asked_at[ike_id] + FORCE_DELAY)
 
+    def abandon(self, turn: Turn, ike_ids: Iterable[int]) -> None:
+        """Close without waiting for a peer that does not answer."""
+        for ike_id in ike_ids:
+            self.terminate_one(turn, ike_id, force=True)
+
     def terminate_one(self, turn: Turn, ike_id: int, *, force: bool) -> None:
         self._asked_at[ike_id] = turn.now
         make = partial(Terminate, ike_id=ike_id, force=force)

@@ -22,6 +22,8 @@ class Paths:
         self._paths: dict[PathName, Path] = {}
         self._lives: dict[PathName, PathLife] = {}
         self._holds: dict[PathName, HoldDown] = {}
+        self._doubts: dict[PathName, PathLife] = {}
+        """Failed paths that are tested, as they were before."""
         self._tested_at: dict[PathName, float] = {}
         self._rtt_delay: dict[PathName, float] = {}
         self._remotes: Collection[str] = ()
@@ -56,7 +58,7 @@ class Paths:
 
     def _forget(self, names: Iterable[PathName]) -> None:
         for name in names:
-            for known in (self._lives, self._holds, self._tested_at, self._rtt_delay):
+            for known in (self._lives, self._holds, self._doubts, self._tested_at, self._rtt_delay):
                 known.pop(name, None)
             for told in (self._trouble, self._spent):
                 told.pop(name, None)
@@ -85,12 +87,28 @@ class Paths:
 
     def fact(self, name: PathName, fact: PathFact, now: float, why: str = "") -> None:
         life = self._lives.get(name)
-        if life is None or self._paths[name].denied:
+        if life is None or self._paths[name].denied or self._doubted(name, life, fact):
             return
         self._lives[name] = life.after(fact, now, why)
         self._holds[name] = _held(self._holds[name], fact, now)
         if fact in {PathFact.TEST_PASSED, PathFact.TEST_FAILED}:
             self._tested_at[name] = now
+
+    def _doubted(self, name: PathName, life: PathLife, fact: PathFact) -> bool:
+        """Of a path that failed only an answer says that it works: neither a tunnel that stands
+        there while it is tested, nor a test without result."""
+        if fact is PathFact.TEST_BEGUN and life.state in {PathState.FAILED, PathState.DENIED}:
+            self._doubts[name] = life
+        elif fact is PathFact.TEST_VOID and name in self._doubts:
+            self._lives[name] = self._doubts.pop(name)
+            return True
+        elif fact not in {PathFact.SEATED, PathFact.TEST_BEGUN}:
+            self._doubts.pop(name, None)
+        return fact is PathFact.SEATED and name in self._doubts
+
+    def is_doubted(self, name: PathName) -> bool:
+        """It failed, and is tested."""
+        return name in self._doubts
 
     def measured(self, name: PathName, rtt_delay: float | None) -> None:
         if rtt_delay is not None:

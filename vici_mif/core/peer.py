@@ -179,7 +179,8 @@ class Peer:
     def tunnel_works(self, tunnel: Tunnel) -> bool:
         if not tunnel.carries or tunnel.current is None:
             return False
-        return ranking.quality(self.paths.state(tunnel.current)) < 2
+        known = ranking.quality(self.paths.state(tunnel.current)) < 2
+        return known and not self.paths.is_doubted(tunnel.current)
 
     # --- the kernel --------------------------------------------------------
 
@@ -243,7 +244,10 @@ class Peer:
         elif self.wants_down(turn):
             self._close(turn, sas)
         elif self.role.behind and self.shape.word != "passive":
-            self._stand_by(turn, sas)
+            self._prepare(turn)  # known to charon and resolved, so that it can begin at once
+            self._close(turn, sas)
+        elif self.role.abandons and self.shape.word != "passive":
+            self.closing.abandon(turn, [tunnel.ike_id for tunnel in self.tunnels])
         elif self._prepare(turn):
             self._build(turn, steady)
 
@@ -251,11 +255,6 @@ class Peer:
         self.authentication.reset()
         turn.book.drop(("auth", self.name))
         self.closing.terminate(turn, sas)
-
-    def _stand_by(self, turn: Turn, sas: Sequence[Sa]) -> None:
-        """Known to charon and resolved, so that it can begin at once; nothing at the gateway."""
-        self._prepare(turn)
-        self._close(turn, sas)
 
     def _prepare(self, turn: Turn) -> bool:
         """The connection is there, and names are being resolved."""
@@ -292,7 +291,7 @@ class Peer:
             self._lines.grow(turn, self.growth, self.paths)
         sas = self.succession.staying(turn.world.named(self.name))
         self._surplus.step(turn, sas, self.tunnels, self.shape)
-        self._scouting.step(turn, self.tunnels, self.paths)
+        self._scouting.step(turn, self.tunnels, self.paths, prove=self.role.contested)
         self.pins.step(turn, self._lines.tunnels, self.paths)
 
     def _succeed(self, turn: Turn, steady: bool) -> None:

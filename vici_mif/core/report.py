@@ -102,6 +102,8 @@ def _down(peer: Peer, world: World, book: Book) -> Standing:
     if peer.tunnels:
         failures = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
         why = failures[0] if failures else ""
+        if not why and any(t.carries for t in peer.tunnels):
+            why = "no path answers"
     else:
         failed = book.failure(("auth", peer.name))
         why = (failed and failed.text) or peer.authentication.why

@@ -45,6 +45,7 @@ def rival(peer: Peer, turn: Turn) -> Rival:
         peer.config.hold_down,
         wanted=not peer.wants_down(turn),
         carries=any(t.carries for t in sound),
-        stands=bool(sound),
+        stands=any(peer.paths.tested_at(t.current) is not None for t in sound if t.current),
+        alive=bool(peer.tunnels),
         hopeless=refused or peer.shape.refused or not untried,
     )

@@ -33,11 +33,23 @@ class Scouting:
     def __init__(self, peer: str) -> None:
         self._peer = peer
 
-    def step(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> None:
+    def step(
+        self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths, *, prove: bool = False
+    ) -> None:
+        """`prove`: also of paths on which tunnels were adopted it must be known."""
+        if prove:
+            self._prove(turn, tunnels, paths)
         used = {t.current for t in tunnels} | {t.home for t in tunnels}
         for path in paths.usable():
             if path.name not in used and self._is_due(turn, paths, path):
                 self._test(turn, tunnels, paths, path)
+
+    def _prove(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths) -> None:
+        """Tunnels that were adopted where they stand: does anything answer there?"""
+        for tunnel in tunnels:
+            path = paths.get(tunnel.current)
+            if path is not None and paths.tested_at(path.name) is None and tunnel.movable:
+                self._ask(turn, tunnel, paths, path)
 
     def _is_due(self, turn: Turn, paths: Paths, path: Path) -> bool:
         due_at = self._due_at(paths, path)
@@ -59,8 +71,12 @@ class Scouting:
 
     def _test(self, turn: Turn, tunnels: Sequence[Tunnel], paths: Paths, path: Path) -> None:
         scout = self._scout(turn, tunnels, paths)
+        if scout is not None:
+            self._ask(turn, scout, paths, path)
+
+    def _ask(self, turn: Turn, scout: Tunnel, paths: Paths, path: Path) -> None:
         pair = path.pair
-        if scout is None or pair is None or self._testing(turn):
+        if pair is None or self._testing(turn):
             return
         make = partial(Probe, ike_id=scout.ike_id, pair=pair, tries=TRIES)
         if turn.ask(("test", self._peer, path.name), make, TRIES + 3.0):
