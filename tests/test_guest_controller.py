@@ -19,7 +19,7 @@ from vici_mif.lab.installation import VARIABLE, default_prefix
 pytestmark = pytest.mark.guest
 
 ROOT = Path(__file__).parent.parent
-FOR_THE_GUEST = ("vlan", "nat-rebinds-everywhere")
+FOR_THE_GUEST = ("vlan",)
 """Scenarios that need what the development machines lack."""
 TESTS = (
     "tests/test_steering.py::test_xfrm_interfaces",
