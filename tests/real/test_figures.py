@@ -165,3 +165,19 @@ def test_an_address_of_the_gateway_goes_and_comes(client: Controller) -> None:
     after = client.until(lambda p: at_home(p, FIGURES["figure 3"][2]), within=90)
 
     assert after.authentications == 1
+
+
+def test_an_announced_address_is_learned(make_lab: MakeLab) -> None:
+    """Inside the operator's prefix only: the gateway's inner address is announced as well."""
+    lab = make_lab(uplinks=1, remotes=2, capture=True)
+    learning = config(1, f", remotes: {{use: [{FIRST}], learn: [198.51.100.0/24]}}")
+    with running(lab, learning) as controller:
+        peer = controller.until(lambda p: len(p.paths) == 2 and p.state == "up")
+        announced = {str(a) for sa in rig.sas(lab) for a in sa.remote_addresses}
+
+        assert {path.name for path in peer.paths} == {f"eth0/{FIRST}", f"eth0/{SECOND}"}
+        assert announced > {SECOND}
+        controller.until(lambda p: {path.state for path in p.paths} <= {"ready", "active"})
+    lab.stop_captures()
+
+    assert rig.captured(lab, "eth0", "dst net 10.100.0.0/16 and udp") == []
