@@ -201,10 +201,10 @@ def esp_bytes(lab: Lab, uplink: str) -> int:
     return int(lab.client.exec(["cat", path]).stdout)
 
 
-def captured(lab: Lab, uplink: str, expression: str) -> list[str]:
+def captured(lab: Lab, uplink: str, expression: str, *options: str) -> list[str]:
     """Packets in the capture of an uplink that match, as tcpdump shows them."""
     file = lab.captures.file("router", uplink)
-    argv = ["tcpdump", "-n", "-r", str(file), expression]
+    argv = ["tcpdump", "-n", *options, "-r", str(file), expression]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 

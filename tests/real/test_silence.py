@@ -6,6 +6,7 @@ What is asserted is generous, since the machine is shared; what was measured is 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -116,6 +117,26 @@ def test_a_dead_target_is_no_dead_path(make_lab: MakeLab) -> None:
 
         assert rig.spis(lab) == before
         assert peer.authentications == controller.peer.authentications == 1
+
+
+@pytest.mark.long
+def test_bytes_that_are_stated_are_on_the_link(make_lab: MakeLab) -> None:
+    """`probe_bytes_today` of an idle tunnel against the capture of its uplink."""
+    lab = make_lab(capture=True)
+    with running(lab, config(f"{{targets: [{INSIDE}]}}")) as controller:
+        controller.until(lambda p: probed(p, "inner"))
+        before, begun = paths(controller.peer)["wlan0"].probe_bytes_today, time.time()
+        time.sleep(10)
+        after, ended = paths(controller.peer)["wlan0"].probe_bytes_today, time.time()
+    lab.stop_captures()
+    lines = rig.captured(lab, "wlan0", "udp port 4500", "-tt", "-v")
+    packets = [
+        m.groups() for m in (re.match(r"([\d.]+) IP .*length (\d+)\)", x) for x in lines) if m
+    ]
+    seen = sum(int(size) for at, size in packets if begun <= float(at) < ended)
+
+    assert seen > 100 * 90
+    assert after - before == pytest.approx(seen, rel=0.05)
 
 
 @pytest.mark.long
