@@ -230,22 +230,35 @@ def _moved(at: Stage, link: str, *, home: bool) -> None:
 
 
 def controller_killed(say: Say, n: int) -> list[Figure]:
-    """`kill -9` of the controller and a new one: what the streams lose."""
-    lost: list[float] = []
-    with stage("m-kill") as at, streaming(at):
-        for run in range(n):
-            since = time.time()
-            at.controller.kill()
-            time.sleep(1.0)
-            at.controller.run()
-            at.settle()
-            time.sleep(1.0)
-            log, until = at.log(), time.time() - 0.5
-            flows = [flow for both in at.flows.values() for flow in both]
-            lost.append(sum(log.lost(flow, since, until) for flow in flows))
-            say(f"controller killed, {run + 1} of {n}: lost {lost[-1]:.0f}")
-    title = "controller killed and started again: lost on all tunnels"
-    return [_figure("controller-killed.lost", title, lost, "packets")]
+    """`kill -9` of the controller and a new one: what the streams lose, beside calm times."""
+    killed: list[Moment] = []
+    calm: list[Moment] = []
+    with stage("m-kill") as at:
+        with streaming(at):
+            for run in range(n):
+                killed.append(happens(partial(_kill_and_start, at)))
+                calm.append(happens(partial(time.sleep, killed[-1].done - killed[-1].begun)))
+                say(f"controller killed, {run + 1} of {n}")
+            time.sleep(ARRIVAL_DELAY)
+        lost = _summed([_lost_and_late(at, link, killed)[0] for link in at.tunnels])
+        lost_calm = _summed([_lost_and_late(at, link, calm)[0] for link in at.tunnels])
+    say(f"controller killed: lost {sum(lost)}; without: {sum(lost_calm)}")
+    title = "lost on all tunnels"
+    return [
+        _figure("controller-killed.lost", f"controller killed: {title}", lost, "packets"),
+        _figure("controller-killed.control", f"controller lives: {title}", lost_calm, "packets"),
+    ]
+
+
+def _kill_and_start(at: Stage) -> None:
+    at.controller.kill()
+    time.sleep(1.0)
+    at.controller.run()
+    at.settle()
+
+
+def _summed(rows: list[list[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def charon_killed(say: Say, n: int) -> list[Figure]:
