@@ -124,6 +124,7 @@ class World:
         self.watchers: list[Callable[[a.Action], None]] = []
         self.beside: tuple[tuple[Connection, ...], tuple[Sa, ...]] = ((), ())
         """What others have in the same charon."""
+        self.full_window = "busy"
         self.outstanding: set[int] = set()
         """IKE_SAs with an exchange under way: without an answer their window stays full."""
         self.charon_up = False
@@ -603,7 +604,7 @@ class World:
         if action.ike_id not in self.sas:
             self._failed(action.tag, "sa-gone")
         elif action.ike_id in self.outstanding and not self.reaches(self.sas[action.ike_id].pair):
-            self._failed(action.tag, "busy")
+            self._failed(action.tag, self.full_window)
         elif self.answered(self.sas[action.ike_id], action.pair):
             rtt = self.probe_rtt.get(self.link_of(action.pair.local), RTT)
             self._done(action.tag, rtt, rtt_delay=rtt)

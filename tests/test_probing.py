@@ -488,14 +488,15 @@ def test_ipv6_targets() -> None:
     assert ip_address(watched(world)[0].split()[1]).version == 6
 
 
-def test_a_window_that_stays_full_is_an_answer_too() -> None:
+@pytest.mark.parametrize("reason", ["busy", "temporary"])
+def test_a_window_that_stays_full_is_an_answer_too(reason: str) -> None:
     """No target, and a rekeying that fell into the silence: IKE cannot be asked, and need not be.
 
     Moved within 20 s, not after charon's 165; the others are left alone.
     """
     world = World().start().run(30)
     tunnel = next(t for t in world.hq.tunnels if (t.home or "").startswith("eth1"))
-    world.outstanding = {tunnel.ike_id}
+    world.outstanding, world.full_window = {tunnel.ike_id}, reason
     world.dead = {"eth1"}
     world.run(20)
 

@@ -39,6 +39,9 @@ READY_DELAY = 30.0
 VOID = frozenset({"superseded", "busy", "temporary", "rate", "sa-gone", "disabled", "failed"})
 """Ends that say nothing about the path."""
 
+BUSY = frozenset({"busy", "temporary"})
+"""An exchange is outstanding; `temporary`: the IKE_SA itself is being rekeyed."""
+
 BUSY_LIMIT = 3
 """Tests in a row, with the book's delays between them, that found an exchange outstanding."""
 
@@ -187,9 +190,9 @@ class Moves:
         """A window that stays full where the IKE_SA stands: what fills it is not answered there."""
         assert isinstance(probe, Probe)
         before = turn.book.failure(self._test(path))
-        again = before is not None and before.reason == "busy" and before.count + 1 >= BUSY_LIMIT
+        again = before is not None and before.reason in BUSY and before.count + 1 >= BUSY_LIMIT
         sa = (turn.world.sas or {}).get(probe.ike_id)
-        if reason == "busy" and again and sa is not None and sa.pair == probe.pair:
+        if reason in BUSY and again and sa is not None and sa.pair == probe.pair:
             reason, text = "timeout", "an exchange of its own is not answered"
         self._failed(turn, paths, path, reason, text)
 
