@@ -138,7 +138,8 @@ def make_before_break(world: World) -> None:
         if not isinstance(action, a.Migrate) or world.charon_up is False:
             return
         peer = world.planner.peers["hq"]
-        tunnel = next(t for t in peer.tunnels if t.ike_id == action.ike_id)
+        families = peer._lines.tunnels  # also of one that is built beside the one in use
+        tunnel = next(t for t in families if t.ike_id == action.ike_id)
         target = peer.paths.of(action.pair)
         if tunnel.current == target or not peer.tunnel_works(tunnel):
             return
