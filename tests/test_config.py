@@ -170,13 +170,6 @@ MISTAKES = {
             "expected 'auto', 'per-path' or 'one'"
         ],
     ),
-    "later: authenticate": (
-        one("without_clone: authenticate"),
-        [
-            "c0.yaml:3:38: connections.hq.without_clone: `authenticate` comes in a later version; "
-            "expected 'single' or 'refuse'"
-        ],
-    ),
     "a denied pair of one": (
         one("pairs: {deny: [[eth0]]}"),
         ["c0.yaml:3:38: connections.hq.pairs.deny.0.1: missing"],

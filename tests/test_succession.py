@@ -311,6 +311,76 @@ def test_not_while_something_moves() -> None:
     assert len(world.actions(a.CreateIke)) == 1
 
 
+# --- an authentication per path --------------------------------------------------------
+
+EACH = THREE.replace("spares: 0", "without_clone: authenticate")
+
+
+def each(**kinds: object) -> World:
+    return up(text=EACH, gateway=Gateway(clones=False), **kinds).run(3)
+
+
+def test_an_authentication_per_path() -> None:
+    """Where nothing can be cloned: three families, each at home with an address of its own."""
+    world = each()
+
+    assert (world.hq.mode, world.hq.state) == ("authenticate", "up")
+    assert world.hq.authentications == 3
+    assert world.seats() == AT_HOME
+    assert len(inner(world)) == 3
+    before = len(world.log)
+    world.run(25)
+    quiet = a.Migrate | a.Probe | a.ReadAll
+    assert [x for _, x in world.log[before:] if not isinstance(x, quiet)] == []
+
+
+def test_each_of_them_is_moved_and_goes_home() -> None:
+    """They are tunnels as others are."""
+    world = each()
+    world.link_down("eth1")
+    world.run(1)
+    assert world.seats() == {**AT_HOME, E1: E0}
+    world.link_up("eth1")
+    world.run(8)
+
+    assert world.seats() == AT_HOME
+    assert world.hq.authentications == 3
+
+
+def test_one_that_the_peer_closes_is_made_again() -> None:
+    """On its own path; the others are left alone."""
+    world = each()
+    gone = next(t for t in world.hq.tunnels if t.home == E1)
+    world.peer_deletes(gone.ike_id)
+    world.run(10)
+
+    assert world.seats() == AT_HOME
+    assert world.hq.authentications == 4
+
+
+def test_a_successor_of_the_controller_adopts_them_all() -> None:
+    """No authentication, nothing closed."""
+    world = each()
+    before = set(world.sas)
+    world.restart_controller()
+    world.run(40)
+
+    assert set(world.sas) == before
+    assert (world.hq.authentications, world.seats()) == (0, AT_HOME)
+
+
+def test_a_path_that_does_not_answer_is_left_to_later() -> None:
+    """The others work meanwhile; it gets its own once it does."""
+    world = World(text=EACH, gateway=Gateway(clones=False))
+    world.dead = {"eth1"}
+    world.start().run(20)
+    assert {E0, E2} <= world.seats().keys()
+    world.dead = set()
+    world.run(75)
+
+    assert world.seats() == AT_HOME
+
+
 # --- places of inner addresses ------------------------------------------------------------
 
 A, B, C, D = (ip_address(f"10.9.0.{i}") for i in (1, 2, 3, 4))

@@ -140,3 +140,21 @@ def test_the_plan_changes_nothing(make_lab: MakeLab) -> None:
     assert "CreateIke connection=hq pair=192.168.1.100 -> 203.0.113.1" in done.stdout
     assert rig.sas(lab) == []
     assert rig.ours(lab) == []
+
+
+def test_an_authentication_per_path(make_lab: MakeLab, stock_charon: Path) -> None:
+    """A stock gateway, two IKE SAs with an inner address each; each moves and comes home."""
+    lab = make_lab(uplinks=2, gateway_charon=stock_charon)
+    with running(lab, "{links: [eth0, wlan0], without_clone: authenticate}") as controller:
+        peer = controller.until(
+            lambda p: p.state == "up" and len([t for t in p.tunnels if t.children]) == 2
+        )
+        assert (peer.mode, peer.authentications) == ("authenticate", 2)
+        inner = [t.inner[0] for t in peer.tunnels]
+        assert len(set(inner)) == 2
+        assert all(ping(lab, SERVER, address) == 5 for address in inner)
+
+        lab.link_down("eth0")
+        controller.until(lambda p: all((t.current or "").startswith("wlan0/") for t in p.tunnels))
+        eventually(lambda: all(ping(lab, SERVER, address, count=1) == 1 for address in inner))
+        assert len(rig.sas(lab, "gateway")) == 2

@@ -45,6 +45,8 @@ class How:
     """Opened in IKE_AUTH; None: childless."""
     beside: bool = False
     """Another family works: what happens here says nothing about paths."""
+    only: PathName | None = None
+    """This path and no other."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Authentication:
         self._look = ("look", peer)
         self._trial: Trial | None = None
         self._tried: set[PathName] = set()
+        self._only: PathName | None = None
         self.count = 0
         """Authentications that succeeded since the start."""
         self.why = ""
@@ -93,6 +96,7 @@ class Authentication:
         return How(str(self._key[1]), asked, opened, beside)
 
     def step(self, turn: Turn, paths: Paths, how: How) -> None:
+        self._only = how.only
         request = turn.book.under_way(self._key)
         if request is None or self._trial is None:
             self._begin(turn, paths, how)
@@ -115,6 +119,7 @@ class Authentication:
     def _untried(self, paths: Paths) -> list[Path]:
         """After a failure another link and another remote first: either may have been at fault."""
         found = [path for path in paths.best() if path.name not in self._tried]
+        found = [path for path in found if self._only in {None, path.name}]
         return sorted(found, key=lambda path: (quality(paths.state(path.name)), self._doubt(path)))
 
     def _doubt(self, path: Path) -> int:

@@ -67,6 +67,11 @@ class ByHand:
         orders = world.orders.revokes(self.peer)
         return tuple(sa for sa in world.named(self.peer) if any(means(o, sa) for o in orders))
 
+    def spared(self, world: World) -> list[Sa]:
+        """All the others."""
+        doomed = self.doomed(world)
+        return [sa for sa in world.named(self.peer) if sa not in doomed]
+
     def revoke(self, turn: Turn) -> None:
         """Close what is left; an act of which nothing is left is over."""
         self.closing.terminate(turn, self.doomed(turn.world))

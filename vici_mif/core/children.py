@@ -58,7 +58,7 @@ class Children:
         """`before`: tunnels that these follow; what is at home at one place keeps its address."""
         self._inherited = {t.home: t.slots[0] for t in before if t.slots}
         slots = self.slots if tunnels and tunnels[0].sa.local_vips else ()
-        self._assign(turn, tunnels, own(slots, tunnels[0].sa.local_vips) if slots else ())
+        self._assign(turn, tunnels)
         for tunnel in self._wanted(tunnels, shape):
             if self._stands(turn, tunnel, paths):
                 self._open(turn, tunnel, slots if shape.per_path else (), templates)
@@ -87,7 +87,7 @@ class Children:
                     make = partial(TerminateChild, child_id=child.unique_id)
                     turn.ask(("unchild", self.peer, child.unique_id), make)
 
-    def _assign(self, turn: Turn, tunnels: Sequence[Tunnel], slots: Sequence[int]) -> None:
+    def _assign(self, turn: Turn, tunnels: Sequence[Tunnel]) -> None:
         """Truth first, then what was chosen before, then the lowest that is free."""
         before, mine = self._slots, {t.ike_id for t in tunnels}
         alive = (turn.world.sas or {}).keys() - mine
@@ -97,7 +97,7 @@ class Children:
             self._slots[tunnel.ike_id] = tunnel.slots[0]
         for tunnel in (t for t in tunnels if not t.slots):
             old = before.get(tunnel.ike_id)
-            free = [i for i in slots if i not in taken]
+            free = [i for i in own(self.slots, tunnel.sa.local_vips) if i not in taken]
             chosen = (old, self._inherited.get(tunnel.home), *free)
             slot = next((i for i in chosen if i is not None and i in free), None)
             if slot is not None:

@@ -154,7 +154,7 @@ class ConnectionConfig(Frozen):
     probe: Annotated[
         ProbeConfig, BeforeValidator(_probe, json_schema_input_type=ProfileName | ProbeConfig)
     ] = Field(default=ProbeConfig(), description="How the health of tunnels is found out.")
-    without_clone: Literal["single", "refuse"] = Field(
+    without_clone: Literal["single", "authenticate", "refuse"] = Field(
         default="single",
         description="With a peer or a charon that cannot clone: one tunnel, or none.",
     )
@@ -263,7 +263,6 @@ LATER: frozenset[Key] = frozenset(
 
 LATER_VALUES: Mapping[Key, frozenset[str]] = {
     ("connections", "*", "inner"): frozenset({"shared", "transport"}),
-    ("connections", "*", "without_clone"): frozenset({"authenticate"}),
 }
 
 _C: Key = ("connections", "*", "connection")

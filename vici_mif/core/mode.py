@@ -21,7 +21,7 @@ NO_CLONING = (
     "charon.clone_ike_sa.max_clones in strongswan.conf at both ends"
 )
 
-Word = Literal["per-path", "one", "single", "passive"]
+Word = Literal["per-path", "one", "single", "authenticate", "passive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def shape(
         why = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
         return Shape("passive", per_path, 1, why)
     if not any(sa.clone_supported for sa in members):
+        if config.without_clone == "authenticate":
+            return Shape("authenticate", per_path, limit, NO_CLONING)
         return _without(config, per_path, NO_CLONING)
     return _full(config, connection, members[0], per_path, limit)
 
@@ -80,6 +82,8 @@ def _without(config: ConnectionConfig, per_path: bool, why: str) -> Shape:
     if config.without_clone == "refuse":
         text = f"{why}, and without_clone is refuse"
         return Shape("single", per_path, 1, text, refused=True)
+    if config.without_clone == "authenticate":
+        why = f"{why}; without it equal connections are merged, so there is one authentication"
     return Shape("single", per_path, 1, why)
 
 

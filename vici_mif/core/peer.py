@@ -139,13 +139,12 @@ class Peer:
 
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
-        doomed = self._by_hand.doomed(turn.world)
-        sas = [sa for sa in turn.world.named(self.name) if sa not in doomed]
-        self.succession.see(sas, connection, turn.now)
-        current, heir = self.succession.current, self.succession.heir
-        self._ground.remember(current.members if current else (), self.templates(), sas)
-        self.children.slots = self._ground.slots
-        self._lines.see(turn, connection, self.paths, self._ground.slots, (current, heir))
+        sas, without = self._by_hand.spared(turn.world), self.config.without_clone
+        self.succession.see(sas, connection, turn.now, without)
+        both = (self.succession.current, self.succession.heir)
+        self._ground.remember(both[0].members if both[0] else (), self.templates(), sas)
+        self.children.slots = slots = self._ground.slots
+        self._lines.see(turn, connection, self.paths, slots, both)
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
@@ -268,14 +267,13 @@ class Peer:
         return True
 
     def _build(self, turn: Turn, steady: bool) -> None:
-        assert self.connection is not None
         if not turn.world.patched:
             stock.bring_up(turn, self.name, () if self.shape.refused else self.templates())
         elif self.shape.refused:
             self._without.refuse(turn, self.tunnels, self.shape.why)
         elif not self.tunnels:
             if steady and not self._by_hand.doomed(turn.world):
-                self.authentication.step(turn, self.paths, self._how(self.connection))
+                self.authentication.step(turn, self.paths, self._how())
         else:
             self._succeed(turn, steady)
             self._drive(turn, steady)
@@ -296,16 +294,18 @@ class Peer:
 
     def _succeed(self, turn: Turn, steady: bool) -> None:
         """A new family beside this one, where one is wanted; and who is in use."""
-        assert self.connection is not None
         calm = not turn.book.about("move") and all(map(self.tunnel_works, self.tunnels))
-        if steady and not self.unloaded and self.succession.wants(turn, calm):
-            self.authentication.step(turn, self.paths, self._how(self.connection, beside=True))
+        if steady and not self.unloaded and self.shape.word == "authenticate":
+            self._without.more(turn, self._lines.own, self.paths, self.authentication, self._how())
+        elif steady and not self.unloaded and self.succession.wants(turn, calm):
+            self.authentication.step(turn, self.paths, self._how(beside=True))
         ripe = self._lines.ripe(turn, self.growth, self.children, self.paths, self.templates())
         heir_works = any(map(self.tunnel_works, self._lines.heir.tunnels))
         self.succession.step(turn, self.works, heir_works, ripe)
 
-    def _how(self, connection: Connection, beside: bool = False) -> How:
+    def _how(self, beside: bool = False) -> How:
         """`beside`: asks for the inner addresses that the family in use has."""
+        connection = self.connection or Connection(self.name)
         per_path = self.shape.per_path or (beside and wants_per_path(self.config, connection))
         held = self.tunnels[0].sa.local_vips if beside else ()
         count = tunnels(self.config, self.paths.count) + self.config.spares

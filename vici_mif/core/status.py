@@ -111,7 +111,7 @@ class PeerStatus(_Model):
 
     name: str
     state: PeerState
-    mode: Literal["per-path", "one", "single", "passive"] | None
+    mode: Literal["per-path", "one", "single", "authenticate", "passive"] | None
     why: str = Field(description="One sentence: why this state, why this mode.")
     authentications: int = Field(description="Runs of IKE_AUTH since the controller started.")
     clones: int = Field(description="Clones made since the controller started.")

@@ -76,15 +76,28 @@ class Succession:
         """Families that this controller authenticated: they were just tried."""
         self._tried: tuple[int, float] = (0, 0.0)
         """The family beside which cloning was tried last, and when."""
+        self._together = False
         self._hopeless = False
         """A try cost the family that worked: the peer replaces what it has."""
 
     # --- looking -------------------------------------------------------------
 
-    def see(self, sas: Iterable[Sa], connection: Connection, now: float) -> None:
-        """Which family is in use, and which one follows it."""
+    def see(
+        self, sas: Iterable[Sa], connection: Connection, now: float, without_clone: str
+    ) -> None:
+        """Which family is in use, and which one follows it.
+
+        `without_clone: authenticate`: those that cannot clone are used side by side, as one.
+        """
         found = {family.key: family for family in families(sas)}
         self._remember(found, connection, now)
+        mine = [f for f in found.values() if f.ours]
+        self._together = (
+            without_clone == "authenticate" and bool(mine) and not any(f.clones for f in mine)
+        )
+        if self._together:
+            self.current, self.heir = Family(tuple(sa for f in mine for sa in f.members)), None
+            return
         before = self.current
         self.current = self._in_use(found)
         if before is not None and before.key not in found:
@@ -141,7 +154,7 @@ class Succession:
     def reason(self, turn: Turn) -> str:
         """Why a new family is wanted; empty where none is."""
         family = self.current
-        if family is None or self._leaving:
+        if family is None or self._leaving or self._together:
             return ""
         if self._forgotten(turn):
             return FORGOTTEN
