@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The prober of the simulated world: its echoes go where the tunnel goes at that moment.
 
-Everything but the sockets is the controller's own (core/watching.py).
+Everything but the sockets is the controller's own (core/health/watching.py).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import count
 from typing import Protocol
 
 from vici_mif.core import events as e
+from vici_mif.core.health.probe import Echo, ProbeWish
+from vici_mif.core.health.watching import Request, Watching
 from vici_mif.core.model import IPAddress, Pair, Sa
-from vici_mif.core.probe import Echo, ProbeWish
-from vici_mif.core.watching import Request, Watching
 
 
 class Stage(Protocol):

@@ -17,8 +17,8 @@ from itertools import count
 from tests.echoes import Echoes
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.config import Source, parse
-from vici_mif.core.footprint import Footprint
+from vici_mif.core.ground.footprint import Footprint
+from vici_mif.core.health.watching import Watching
 from vici_mif.core.model import (
     Child,
     ChildTemplate,
@@ -33,7 +33,7 @@ from vici_mif.core.model import (
 )
 from vici_mif.core.planner import Planner
 from vici_mif.core.status import PathChange, PeerStatus, Status, TunnelStatus
-from vici_mif.core.watching import Watching
+from vici_mif.core.wish.config import Source, parse
 
 GATEWAY = "203.0.113.1"
 RTT = 0.02

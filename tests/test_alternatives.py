@@ -9,7 +9,8 @@ from ipaddress import ip_address, ip_network
 from tests.simulated import ROAD_WARRIOR, SITE, Gateway, World, link
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.alternatives import (
+from vici_mif.core.model import ChildTemplate, Connection, OrderKind
+from vici_mif.core.peers.alternatives import (
     ABANDON_DELAY,
     LOST_DELAY,
     START_DELAY,
@@ -18,7 +19,6 @@ from vici_mif.core.alternatives import (
     Role,
     protects,
 )
-from vici_mif.core.model import ChildTemplate, Connection, OrderKind
 from vici_mif.core.status import PeerStatus
 
 NET = frozenset({("dynamic", ip_network("10.100.0.0/16"))})

@@ -46,7 +46,7 @@ CLOCKS = {"shell/clock.py", "shell/operate.py", "shell/asking.py"}
 
 
 def modules(folder: str) -> list[Path]:
-    return sorted((PACKAGE / folder).glob("*.py"))
+    return sorted((PACKAGE / folder).glob("**/*.py" if folder == "core" else "*.py"))
 
 
 def imported(path: Path) -> set[str]:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vici_mif.core import config, status
-from vici_mif.core.config import Config, ConfigError, Source, parse
+from vici_mif.core import status
+from vici_mif.core.wish import config
+from vici_mif.core.wish.config import Config, ConfigError, Source, parse
 
 ROOT = Path(__file__).parent.parent
 TWO_LINES = "version: 1\nconnections:\n  hq: {links: [eth0, 'wwan*']}\n"

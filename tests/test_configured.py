@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.core.config import ConfigError
 from vici_mif.core.status import DaemonStatus
+from vici_mif.core.wish.config import ConfigError
 from vici_mif.edges.files import FileError
 from vici_mif.shell import places
 from vici_mif.shell.configured import Configured

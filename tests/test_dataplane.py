@@ -8,7 +8,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from vici_mif.core.dataplane import (
+from vici_mif.core.family.family import slots_of
+from vici_mif.core.ground.dataplane import (
     CHARON,
     MAIN,
     UNDERNEATH,
@@ -20,7 +21,6 @@ from vici_mif.core.dataplane import (
     join,
     links,
 )
-from vici_mif.core.family import slots_of
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
@@ -33,7 +33,7 @@ from vici_mif.core.model import (
     Steering,
     XfrmInterface,
 )
-from vici_mif.core.ranking import Path
+from vici_mif.core.paths.ranking import Path
 
 GW = ip_address("203.0.113.1")
 X, Y = ip_address("192.0.2.1"), ip_address("198.51.100.1")

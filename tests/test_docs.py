@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from vici_mif.core import config, path
+from vici_mif.core.paths import path
+from vici_mif.core.wish import config
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted(

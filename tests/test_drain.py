@@ -10,9 +10,9 @@ import pytest
 from tests.simulated import GATEWAY, SITE, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.config import Source, parse
 from vici_mif.core.model import OrderKind, PathName
-from vici_mif.core.ordered import WAITS, unknown
+from vici_mif.core.orders.ordered import WAITS, unknown
+from vici_mif.core.wish.config import Source, parse
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}

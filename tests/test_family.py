@@ -8,11 +8,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from vici_mif.core.family import choose, home_of, slots_of, used_slots
-from vici_mif.core.homes import Homes
+from vici_mif.core.family.family import choose, home_of, slots_of, used_slots
+from vici_mif.core.family.homes import Homes
 from vici_mif.core.model import Child, PathName, Sa
-from vici_mif.core.paths import Paths
-from vici_mif.core.ranking import Path
+from vici_mif.core.paths.paths import Paths
+from vici_mif.core.paths.ranking import Path
 
 GW = ip_address("203.0.113.1")
 A, B, C = (PathName(x, "gw") for x in "abc")

@@ -7,8 +7,8 @@ import pytest
 
 from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, World
 from vici_mif.core import actions as a
-from vici_mif.core.holddown import CALM_DELAY, LONGEST, HoldDown
 from vici_mif.core.model import Connection, Pair
+from vici_mif.core.paths.holddown import CALM_DELAY, LONGEST, HoldDown
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 BASE = 5.0

@@ -12,8 +12,8 @@ import pytest
 
 from tests.namespace import eventually
 from tests.simulated import GATEWAY, World
-from vici_mif.core.config import ConfigError, Source, parse
 from vici_mif.core.status import PathChange
+from vici_mif.core.wish.config import ConfigError, Source, parse
 from vici_mif.shell.hooks import Hook
 from vici_mif.shell.log import Log
 

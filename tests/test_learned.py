@@ -12,8 +12,8 @@ from tests.simulated import World, link
 from tests.test_many_remotes import BOTH, R1, R2, at_home, pairs, states
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.learned import MOST, Learned
 from vici_mif.core.model import Sa
+from vici_mif.core.paths.learned import MOST, Learned
 
 BEHIND = (ip_network("10.100.0.0/16"),)
 FRESH = "203.0.113.7"

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 import pytest
 
 from tests.simulated import ROAD_WARRIOR, SITE
-from vici_mif.core.config import ConnectionConfig, Source, parse
-from vici_mif.core.mode import Shape, shape
+from vici_mif.core.family.mode import Shape, shape
 from vici_mif.core.model import Connection, Sa
+from vici_mif.core.wish.config import ConnectionConfig, Source, parse
 
 VIPS = tuple(ip_address(f"10.9.0.{i}") for i in range(1, 4))
 ROOT = Sa(

@@ -9,9 +9,9 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from tests.simulated import SITE, World
+from vici_mif.core.ground.mtu import USUAL, WORST, Esp, esp, floored, segment, smallest
 from vici_mif.core.model import Child, Link, Pair, PathName
-from vici_mif.core.mtu import USUAL, WORST, Esp, esp, floored, segment, smallest
-from vici_mif.core.ranking import Path
+from vici_mif.core.paths.ranking import Path
 
 GCM = ("AES_GCM_16", "")
 CBC = ("AES_CBC", "HMAC_SHA2_256_128")

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from vici_mif.core.path import (
+from vici_mif.core.paths.path import (
     TRANSITIONS,
     WORKS,
     PathFact,

@@ -14,7 +14,7 @@ from tests.thorough import thorough
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.model import Connection, OrderKind
-from vici_mif.core.path import WORKS
+from vici_mif.core.paths.path import WORKS
 
 LINKS = ("eth0", "eth1", "eth2")
 

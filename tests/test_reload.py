@@ -8,9 +8,9 @@ import pytest
 from tests.simulated import GATEWAY, SITE, THREE, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core import reload
-from vici_mif.core.config import ConfigError, Source, parse
 from vici_mif.core.model import OrderKind, Steering
+from vici_mif.core.wish import reload
+from vici_mif.core.wish.config import ConfigError, Source, parse
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulated_stage import SimulatedStage
 from tests.test_guest_controller import FOR_THE_GUEST
-from vici_mif.core.document import ConfigError, Source
+from vici_mif.core.wish.document import ConfigError, Source
 from vici_mif.lab.abilities import KERNEL_ESP, NAT, VLAN
 from vici_mif.lab.scenario import stage, words
 from vici_mif.lab.scenario.checks import CHECKS

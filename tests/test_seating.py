@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vici_mif.core.model import Pair, PathName
-from vici_mif.core.path import PathFact, PathState
-from vici_mif.core.paths import Paths
-from vici_mif.core.ranking import Path, quality
-from vici_mif.core.seating import Decision, Move, Seat, Seating, Test, Wait
+from vici_mif.core.paths.path import PathFact, PathState
+from vici_mif.core.paths.paths import Paths
+from vici_mif.core.paths.ranking import Path, quality
+from vici_mif.core.seats.seating import Decision, Move, Seat, Seating, Test, Wait
 
 A, B, C = (PathName(x, "gw") for x in "abc")
 GW = ip_address("203.0.113.1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from vici_mif.core.family.silence import SILENT_DELAY, Silence
 from vici_mif.core.model import Child, Sa
-from vici_mif.core.silence import SILENT_DELAY, Silence
 
 A, B = ip_address("192.0.2.1"), ip_address("203.0.113.1")
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World
 from vici_mif.core import actions as a
+from vici_mif.core.family.slots import merged, own
+from vici_mif.core.family.succession import MARGIN_PART, RETRY_DELAY
 from vici_mif.core.model import ChildTemplate, Connection, Sa
-from vici_mif.core.slots import merged, own
-from vici_mif.core.succession import MARGIN_PART, RETRY_DELAY
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vici_mif.core import swan
-from vici_mif.core.config import Source, parse
 from vici_mif.core.model import ChildTemplate, FromEnvironment, FromFile
+from vici_mif.core.wish.config import Source, parse
 
 # as a patched charon sends it, bytes and all
 SA: dict[str, Any] = {

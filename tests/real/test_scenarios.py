@@ -10,7 +10,7 @@ import pytest
 
 from tests.real.conftest import MakeLab
 from tests.test_scenarios import FILES, read
-from vici_mif.core.document import Source
+from vici_mif.core.wish.document import Source
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario import stage
 from vici_mif.lab.scenario.lab import LabStage

@@ -11,22 +11,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vici_mif.core import events as e
-from vici_mif.core import ranking, stock
-from vici_mif.core.alternatives import Role
-from vici_mif.core.authentication import Authentication, How
-from vici_mif.core.byhand import ByHand
-from vici_mif.core.children import Children
-from vici_mif.core.closing import Closing
-from vici_mif.core.config import ConnectionConfig
-from vici_mif.core.dataplane import Numbers
-from vici_mif.core.family import Tunnel
-from vici_mif.core.footprint import Footprint
-from vici_mif.core.ground import Ground, Scene
-from vici_mif.core.growth import Growth
-from vici_mif.core.hints import hints
-from vici_mif.core.lines import Lines
-from vici_mif.core.loading import Loading
-from vici_mif.core.mode import Shape, tunnels, wants_per_path
+from vici_mif.core.family import stock
+from vici_mif.core.family.authentication import Authentication, How
+from vici_mif.core.family.children import Children
+from vici_mif.core.family.closing import Closing
+from vici_mif.core.family.family import Tunnel
+from vici_mif.core.family.growth import Growth
+from vici_mif.core.family.hints import hints
+from vici_mif.core.family.lines import Lines
+from vici_mif.core.family.loading import Loading
+from vici_mif.core.family.mode import Shape, tunnels, wants_per_path
+from vici_mif.core.family.pins import Pins
+from vici_mif.core.family.succession import Succession
+from vici_mif.core.family.surplus import Surplus
+from vici_mif.core.family.without import Without
+from vici_mif.core.ground.dataplane import Numbers
+from vici_mif.core.ground.footprint import Footprint
+from vici_mif.core.ground.ground import Ground, Scene
+from vici_mif.core.health.probing import Probing
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
@@ -35,17 +37,16 @@ from vici_mif.core.model import (
     Sa,
     Steering,
 )
-from vici_mif.core.moves import Moves
-from vici_mif.core.paths import Paths
-from vici_mif.core.pins import Pins
-from vici_mif.core.probing import Probing
-from vici_mif.core.reach import Reach, View
+from vici_mif.core.orders.byhand import ByHand
+from vici_mif.core.paths import ranking
+from vici_mif.core.paths.paths import Paths
+from vici_mif.core.paths.reach import Reach, View
+from vici_mif.core.peers.alternatives import Role
 from vici_mif.core.requests import Request
-from vici_mif.core.scouting import Scouting
-from vici_mif.core.succession import Succession
-from vici_mif.core.surplus import Surplus
+from vici_mif.core.seats.moves import Moves
+from vici_mif.core.seats.scouting import Scouting
 from vici_mif.core.turn import Turn
-from vici_mif.core.without import Without
+from vici_mif.core.wish.config import ConnectionConfig
 from vici_mif.core.world import World
 
 

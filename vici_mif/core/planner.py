@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import assert_never
 
-from vici_mif.core import budget, dataplane, ordered, report
 from vici_mif.core import events as e
+from vici_mif.core import report
 from vici_mif.core.actions import (
     Action,
     Guard,
@@ -22,16 +22,18 @@ from vici_mif.core.actions import (
     Watch,
 )
 from vici_mif.core.changes import Changes
-from vici_mif.core.config import Config, ConnectionConfig
-from vici_mif.core.dataplane import Numbers
-from vici_mif.core.footprint import Footprint
+from vici_mif.core.ground import budget, dataplane
+from vici_mif.core.ground.dataplane import Numbers
+from vici_mif.core.ground.footprint import Footprint
+from vici_mif.core.health.probe import ProbeWish
 from vici_mif.core.model import GuardWish, Order, Steering
+from vici_mif.core.orders import ordered
 from vici_mif.core.peer import Peer
-from vici_mif.core.probe import ProbeWish
+from vici_mif.core.peers.rivalry import Rivalry
 from vici_mif.core.requests import Book, Request
-from vici_mif.core.rivalry import Rivalry
 from vici_mif.core.status import Clock, Status
 from vici_mif.core.turn import Turn
+from vici_mif.core.wish.config import Config, ConnectionConfig
 from vici_mif.core.world import World
 
 STOP_DELAY = 5.0

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from vici_mif.core.inline import Frozen, InlineConnection, SecretEntry, secret_kind
 from vici_mif.core.model import (
     Child,
     ChildTemplate,
@@ -23,6 +22,7 @@ from vici_mif.core.model import (
     Sa,
     Section,
 )
+from vici_mif.core.wish.inline import Frozen, InlineConnection, SecretEntry, secret_kind
 
 Message = Mapping[str, Any]
 """Values (text, or bytes as the vici package gives them), lists of them, mappings."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prober: echo requests inside the tunnels, in the rhythm that core/watching.py gives.
+"""Prober: echo requests inside the tunnels, in the rhythm that core/health/watching.py gives.
 
 It tells a change of a verdict and nothing else, so twenty answers a second from each tunnel
 wake nobody. A request that the kernel does not take is a lost one.
@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from vici_mif.core.events import PathHealth
+from vici_mif.core.health.probe import Echo, ProbeWish
+from vici_mif.core.health.watching import Request, Watching
 from vici_mif.core.model import IPAddress
-from vici_mif.core.probe import Echo, ProbeWish
-from vici_mif.core.watching import Request, Watching
 from vici_mif.edges.echo import Echoes
 
 Emit = Callable[[PathHealth], None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from vici_mif import __version__
-from vici_mif.core.config import ConfigError
+from vici_mif.core.wish.config import ConfigError
 from vici_mif.edges.control import ControlError, NoController, NotPermitted
 from vici_mif.edges.files import FileError
 from vici_mif.shell import boot, byhand, operate, places, start

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from vici_mif.core import reload
-from vici_mif.core.config import Config, ConfigError, Source
 from vici_mif.core.status import DaemonStatus
+from vici_mif.core.wish import reload
+from vici_mif.core.wish.config import Config, ConfigError, Source
 from vici_mif.edges import files
 from vici_mif.edges.files import FileError
 from vici_mif.shell import clock

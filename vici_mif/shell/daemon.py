@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from vici_mif.core import events
-from vici_mif.core.config import Config, ConfigError
-from vici_mif.core.footprint import Footprint
+from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.model import Link
 from vici_mif.core.planner import Planner
+from vici_mif.core.wish.config import Config, ConfigError
 from vici_mif.edges import footprints, links, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.control import Answer, ControlServer, Question, refusal

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
-from vici_mif.core.config import Config
 from vici_mif.core.model import Connection
 from vici_mif.core.planner import Planner
+from vici_mif.core.wish.config import Config
 from vici_mif.edges import links
 from vici_mif.edges.charon import Charon
 from vici_mif.shell import clock, words

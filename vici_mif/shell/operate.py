@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from vici_mif.core.config import Config
 from vici_mif.core.model import OrderKind
 from vici_mif.core.status import PeerStatus, Status
+from vici_mif.core.wish.config import Config
 from vici_mif.edges import orders as kept_orders
 from vici_mif.edges.control import NoController
 from vici_mif.edges.guard import GuardError

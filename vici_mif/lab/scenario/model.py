@@ -18,12 +18,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from vici_mif.core import config, document
-from vici_mif.core.config import Config
-from vici_mif.core.document import ConfigError, Document, Key, Place, Problem, Source
-from vici_mif.core.inline import Frozen
 from vici_mif.core.status import PeerState
-from vici_mif.core.values import Delay
+from vici_mif.core.wish import config, document
+from vici_mif.core.wish.config import Config
+from vici_mif.core.wish.document import ConfigError, Document, Key, Place, Problem, Source
+from vici_mif.core.wish.inline import Frozen
+from vici_mif.core.wish.values import Delay
 from vici_mif.lab.scenario import words
 from vici_mif.lab.topology import Auth, Profile, Wish
 

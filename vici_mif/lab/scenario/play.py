@@ -8,7 +8,7 @@ import itertools
 import os
 from pathlib import Path
 
-from vici_mif.core.document import ConfigError, Source
+from vici_mif.core.wish.document import ConfigError, Source
 from vici_mif.lab.abilities import abilities
 from vici_mif.lab.entry import FAILED, OK
 from vici_mif.lab.errors import LabError

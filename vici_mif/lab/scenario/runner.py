@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vici_mif.core.document import Key, Place
+from vici_mif.core.wish.document import Key, Place
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.scenario import checks, stage
 from vici_mif.lab.scenario.checks import Memory

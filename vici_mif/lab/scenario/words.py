@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from itertools import zip_longest
 
-from vici_mif.core.document import nearest
-from vici_mif.core.values import DELAY, DELAY_UNITS
+from vici_mif.core.wish.document import nearest
+from vici_mif.core.wish.values import DELAY, DELAY_UNITS
 
 REST = "WORDS"
 """Stands for all that is left of the line."""

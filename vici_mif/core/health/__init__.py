@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How tunnels are watched from inside, and what a silence means."""

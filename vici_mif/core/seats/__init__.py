@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tunnel sits on which path: decisions, moves, tests."""
