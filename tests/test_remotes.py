@@ -8,12 +8,12 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from vici_mif.core.model import Link
+from vici_mif.core.paths.pairing import DENIED
 from vici_mif.core.paths.path import PathFact, PathState
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.ranking import Path, candidates
 from vici_mif.core.paths.remotes import Remote, dialable, remotes
 from vici_mif.core.wish.config import LinkMatch, Pairs
-from vici_mif.core.wish.pairing import DENIED
 
 V4, V4_TOO, V6 = map(ip_address, ("192.0.2.1", "192.0.2.2", "2001:db8::1"))
 A, B = Remote("a", V4, 0), Remote("b", V4_TOO, 1)

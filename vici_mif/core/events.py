@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.health.probe import ProbeWish, Verdict
 from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
+from vici_mif.core.probe import ProbeWish, Verdict
 from vici_mif.core.wish.config import Config
 
 # --- charon ----------------------------------------------------------------

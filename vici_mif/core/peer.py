@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vici_mif.core import events as e
+from vici_mif.core.byhand.byhand import ByHand
 from vici_mif.core.family import stock
 from vici_mif.core.family.authentication import Authentication, How
 from vici_mif.core.family.children import Children
@@ -37,7 +38,6 @@ from vici_mif.core.model import (
     Sa,
     Steering,
 )
-from vici_mif.core.orders.byhand import ByHand
 from vici_mif.core.paths import ranking
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.reach import Reach, View

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from vici_mif import __version__
 from vici_mif.core import status as s
+from vici_mif.core.byhand import ordered
 from vici_mif.core.family.family import Tunnel
-from vici_mif.core.orders import ordered
 from vici_mif.core.paths.ranking import Path
 from vici_mif.core.peer import Peer
 from vici_mif.core.requests import Book

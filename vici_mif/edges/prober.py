@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from vici_mif.core.events import PathHealth
-from vici_mif.core.health.probe import Echo, ProbeWish
 from vici_mif.core.health.watching import Request, Watching
 from vici_mif.core.model import IPAddress
+from vici_mif.core.probe import Echo, ProbeWish
 from vici_mif.edges.echo import Echoes
 
 Emit = Callable[[PathHealth], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vici_mif.core.ground.budget import DEFAULT_TUNNELS
 from vici_mif.core.model import ChildTemplate, Connection
+from vici_mif.core.wish.budget import DEFAULT_TUNNELS
 from vici_mif.core.wish.config import Config
 
 FILE = "/etc/swanctl/conf.d/zz-vici-mif.conf"

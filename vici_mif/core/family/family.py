@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from vici_mif.core.ground.selectors import network
 from vici_mif.core.model import Child, IPAddress, PathName, Sa
+from vici_mif.core.selectors import network
 
 Slot = tuple[IPAddress, ...]
 """The inner addresses of one tunnel: one of each IP version the family has."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vici_mif.core.family.family import slots_of
-from vici_mif.core.ground.budget import DEFAULT_TUNNELS
 from vici_mif.core.model import Connection, Sa
+from vici_mif.core.wish.budget import DEFAULT_TUNNELS
 from vici_mif.core.wish.config import ConnectionConfig
 
 STOCK = (

@@ -25,9 +25,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 
 from vici_mif.core.family.family import Slot
-from vici_mif.core.ground import budget
 from vici_mif.core.ground.mtu import floored, segment
-from vici_mif.core.ground.selectors import protected
 from vici_mif.core.model import (
     Clamp,
     Connection,
@@ -43,6 +41,8 @@ from vici_mif.core.model import (
     XfrmInterface,
 )
 from vici_mif.core.paths.ranking import Path
+from vici_mif.core.selectors import protected
+from vici_mif.core.wish import budget
 
 INNER, LINK, SPECIFIC, UNBOUND, LIVES = 0, 2, 6, 8, 9
 """Offsets in `rules`. Inner addresses come first: charon may put them on an uplink

@@ -14,9 +14,9 @@ from vici_mif.core.family.family import Slot
 from vici_mif.core.family.mode import wants_per_path
 from vici_mif.core.ground import dataplane
 from vici_mif.core.ground.dataplane import Inner, Numbers
-from vici_mif.core.ground.selectors import networks
 from vici_mif.core.model import ChildTemplate, Connection, GuardWish, IPNetwork, Steering
 from vici_mif.core.paths.remotes import literal_address
+from vici_mif.core.selectors import networks
 from vici_mif.core.wish.config import ConnectionConfig, LinkMatch
 from vici_mif.core.wish.inline import InlineConnection
 

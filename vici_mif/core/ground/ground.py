@@ -16,7 +16,6 @@ from vici_mif.core.family.slots import merged, own
 from vici_mif.core.ground import dataplane, footprint, mtu
 from vici_mif.core.ground.dataplane import Inner, Numbers
 from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.ground.selectors import networks
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
@@ -27,6 +26,7 @@ from vici_mif.core.model import (
     Steering,
 )
 from vici_mif.core.paths.paths import Paths
+from vici_mif.core.selectors import networks
 from vici_mif.core.wish.config import ConnectionConfig
 
 

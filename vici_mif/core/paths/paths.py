@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from vici_mif.core.model import Pair, PathName
+from vici_mif.core.paths import pairing
 from vici_mif.core.paths.holddown import HoldDown
 from vici_mif.core.paths.path import WORKS, PathFact, PathLife, PathState
 from vici_mif.core.paths.ranking import Path, best, quality
-from vici_mif.core.wish import pairing
 
 NO_LINK = "the link is down, absent or has no usable address"
 

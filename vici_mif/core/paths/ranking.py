@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from vici_mif.core.ground import budget
 from vici_mif.core.model import IPAddress, IPInterface, Link, Pair, PathName
+from vici_mif.core.paths import pairing
 from vici_mif.core.paths.path import WORKS, PathState
 from vici_mif.core.paths.remotes import Remote
-from vici_mif.core.wish import pairing
+from vici_mif.core.wish import budget
 from vici_mif.core.wish.config import LinkMatch, Pairs
 
 EACH_WITH_EACH = Pairs()

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from vici_mif.core.ground.selectors import networks
 from vici_mif.core.model import ChildTemplate, IPNetwork
+from vici_mif.core.selectors import networks
 
 LOST_DELAY = 1.0
 """Seconds without a working tunnel after which the next peer begins: a move takes less."""

@@ -20,8 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from vici_mif.core.ground import budget
-from vici_mif.core.wish import document, inline
+from vici_mif.core.wish import budget, document, inline
 from vici_mif.core.wish.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.wish.inline import Frozen, InlineConnection
 from vici_mif.core.wish.profile import PROFILES, ProbeConfig, Profile, ProfileName

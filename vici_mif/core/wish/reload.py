@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from vici_mif.core.ground import budget
-from vici_mif.core.wish import document
+from vici_mif.core.wish import budget, document
 from vici_mif.core.wish.config import Config, parse
 from vici_mif.core.wish.document import ConfigError, Key, Problem, Source
 
