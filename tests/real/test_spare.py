@@ -96,6 +96,10 @@ def test_a_new_link_takes_the_spare(make_lab: MakeLab, tmp_path: Path) -> None:
         (spare,) = [t for t in before.tunnels if t.home is None]
         assert ping(lab, SERVER, spare.inner[0]) == 5
         events = tmp_path / "addresses"
+        # DHCP waits for the carrier, of which the kernel tells once a second at most
+        lab.client.exec(["ip", "link", "set", NEW, "up"])
+        state = ["cat", f"/sys/class/net/{NEW}/operstate"]
+        eventually(lambda: lab.client.exec(state).stdout.strip() == "up")
         with address_events(lab, events), stream(lab, spare.inner[0]):
             lab.link_up(NEW)
             after = controller.until(lambda p: any(_is_at(t.current) for t in p.tunnels))
