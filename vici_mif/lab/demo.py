@@ -80,11 +80,11 @@ def _in_lab(lab: Lab, options: argparse.Namespace, say: Progress) -> Findings:
 
 
 def tunnels(controller: Controller) -> dict[str, Home]:
-    """The tunnels that carry traffic, as the controller shows them."""
+    """The tunnels that carry traffic, as the controller shows them: a spare has none to carry."""
     return {
         t.name: Home(link_of(t), tuple(bare(inner) for inner in t.inner))
         for t in controller.peer().tunnels
-        if t.children
+        if t.children and t.home
     }
 
 
