@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, note
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 from tests.simulated import ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World
@@ -162,6 +162,12 @@ def all_well(world: World) -> None:
 
 @thorough(30)
 @given(text=texts, connection=connections, gateway=gateways, happenings=steps)
+@example(  # a tunnel that carries got another home and was moved there untested
+    text=probed(THREE, "relaxed"),
+    connection=replace(ROAD_WARRIOR, remote_addrs=REMOTES[:1]),
+    gateway=Gateway(clones=False, max_clones=0, childless=False),
+    happenings=[("run", 1.0), ("wish", {"eth1"})],
+)
 def test_nothing_raises_and_the_wish_is_reached(
     text: str, connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
 ) -> None:

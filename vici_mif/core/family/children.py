@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from vici_mif.core.actions import CreateChild, ReadSa, TerminateChild
-from vici_mif.core.family.family import Slot, Tunnel, template_of
+from vici_mif.core.family.family import SPARE, Slot, Tunnel, template_of
 from vici_mif.core.family.mode import Shape
 from vici_mif.core.family.slots import own
 from vici_mif.core.ground.dataplane import Numbers, host, if_id
@@ -26,9 +26,6 @@ UNSEEN_DELAY = 3.0
 
 CHILD_DELAY = 40.0
 """Seconds for one CREATE_CHILD_SA exchange with retransmissions."""
-
-SPARE = "spare"
-"""Stands in the child's name for the home: no path is called so."""
 
 DYNAMIC = "dynamic"
 """The word in a selector for our virtual IP."""

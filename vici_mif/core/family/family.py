@@ -18,6 +18,9 @@ from vici_mif.core.selectors import network
 Slot = tuple[IPAddress, ...]
 """The inner addresses of one tunnel: one of each IP version the family has."""
 
+SPARE = "spare"
+"""Stands in a child's name for the home: no path is called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
@@ -53,6 +56,11 @@ class Tunnel:
 
 def template_of(child: Child) -> str:
     return child.name.partition("@")[0]
+
+
+def is_called_spare(sa: Sa) -> bool:
+    """It was opened as a spare, all of it."""
+    return bool(sa.children) and all(c.name.partition("@")[2] == SPARE for c in sa.children)
 
 
 def home_of(sa: Sa) -> PathName | None:

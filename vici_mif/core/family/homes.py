@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vici_mif.core.family.family import Slot, Tunnel, used_slots
+from vici_mif.core.family.family import Slot, Tunnel, is_called_spare, used_slots
 from vici_mif.core.family.orphans import Orphans
 from vici_mif.core.model import PathName, Sa
 from vici_mif.core.paths.paths import Paths
@@ -19,6 +19,8 @@ class Homes:
     def __init__(self, links: Sequence[LinkMatch] = ()) -> None:
         self._homes: dict[int, PathName] = {}
         self._fresh: set[int] = set()
+        self._homed: frozenset[int] = frozenset()
+        """Who had a home a moment ago: traffic may be on it."""
         self._orphans = Orphans(links)
         self._inherited: list[PathName] = []
 
@@ -50,6 +52,7 @@ class Homes:
         follow, so their homes are given as well while the link is away.
         """
         self._inherited = [t.home for t in before if t.home is not None]
+        self._homed = frozenset(self._homes)
         self._homes = self._one_each(members, paths)
         if carrier is not None and paths.first is not None:
             self._give(carrier, paths.first.name)
@@ -111,5 +114,9 @@ class Homes:
             return
         if free:
             self._homes[sa.unique_id] = free[0]
-            idle = sa.children and not self._orphans.has(sa.unique_id)
-            self._fresh |= {sa.unique_id} if idle else set()
+            self._fresh |= {sa.unique_id} if self._is_idle(sa) else set()
+
+    def _is_idle(self, sa: Sa) -> bool:
+        """A spare until now: nothing was led to it."""
+        seated = sa.unique_id in self._homed or self._orphans.has(sa.unique_id)
+        return is_called_spare(sa) and not seated
