@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.real import rig
+from tests.real.rig import Controller, running
+from tests.real.traffic import Traffic, traffic
 from vici_mif.build.charon import Charon, Request, default_patches
 from vici_mif.build.errors import BuildError
 from vici_mif.lab.errors import LabError
@@ -141,3 +144,25 @@ def make_module_lab(_maker: MakeLab) -> Iterator[MakeLab]:
 def lab(make_module_lab: MakeLab) -> Lab:
     """A road warrior with three uplinks, shared by the tests of a module."""
     return make_module_lab()
+
+
+@pytest.fixture
+def client(make_lab: MakeLab, request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A controller with the module's CONFIG, two uplinks, each tunnel at home.
+
+    After the test nothing protected may have been seen in clear.
+    """
+    lab = make_lab(uplinks=len(rig.UPLINKS), capture=True)
+    with running(lab, request.module.CONFIG) as controller:
+        controller.until(rig.all_home)
+        yield controller
+    lab.stop_captures()
+    for link in rig.UPLINKS:
+        assert rig.captured(lab, link, rig.INSIDE) == []
+
+
+@pytest.fixture
+def flows(client: Controller) -> Iterator[Traffic]:
+    """Streams through all tunnels of `client`, both ways."""
+    with traffic(client.lab, rig.inner(client.peer)) as going:
+        yield going

@@ -213,3 +213,21 @@ def on(peer: PeerStatus) -> dict[str, TunnelStatus]:
     """Tunnels by the link of the path they are on; a spare counts least, one that carries most."""
     order = sorted(peer.tunnels, key=lambda t: (t.home is not None, bool(t.children)))
     return {(t.current or "?").partition("/")[0]: t for t in order}
+
+
+UPLINKS = ("eth0", "wlan0")
+"""Those of the lab that the fixture `client` makes."""
+
+
+def all_home(peer: PeerStatus) -> bool:
+    """Up, and on each of UPLINKS the tunnel that belongs there, with children."""
+    seated = on(peer)
+    return peer.state == "up" and all(
+        link in seated and seated[link].home == seated[link].current and seated[link].children
+        for link in UPLINKS
+    )
+
+
+def inner(peer: PeerStatus) -> list[str]:
+    """Inner addresses of all tunnels."""
+    return sorted(address for tunnel in peer.tunnels for address in tunnel.inner)

@@ -18,14 +18,12 @@ import pytest
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on, running
+from tests.real.rig import UPLINKS, Controller, all_home, inner, running
 from tests.real.traffic import FAR, Traffic, traffic
-from vici_mif.core.status import PeerStatus
 from vici_mif.lab.charons import Charon
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.state import StateFile
 
-UPLINKS = ("eth0", "wlan0")
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
 
 TARGETS = CONFIG.replace("}", ", probe: {targets: [10.100.0.2]}}")
@@ -35,18 +33,6 @@ IKE = "udp port 500 or (udp port 4500 and udp[8:4] = 0)"
 """IKE, and not ESP in UDP: RFC 3948, 2.2 has four zero bytes where the SPI would be."""
 
 QUIET = 5.0
-
-
-def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
-
-
-def inner(peer: PeerStatus) -> list[str]:
-    return sorted(address for tunnel in peer.tunnels for address in tunnel.inner)
 
 
 def said(name: str, figure: float) -> None:
@@ -62,23 +48,6 @@ def since(lab: Lab, at: float, expression: str) -> list[str]:
         lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
         found += [f"{link} {line}" for line in lines if float(line.split()[0]) >= at]
     return found
-
-
-@pytest.fixture
-def client(make_lab: MakeLab) -> Iterator[Controller]:
-    lab = make_lab(uplinks=2, capture=True)
-    with running(lab, CONFIG) as controller:
-        controller.until(all_home)
-        yield controller
-    lab.stop_captures()
-    for link in UPLINKS:
-        assert rig.captured(lab, link, rig.INSIDE) == []
-
-
-@pytest.fixture
-def flows(client: Controller) -> Iterator[Traffic]:
-    with traffic(client.lab, inner(client.peer)) as going:
-        yield going
 
 
 def test_a_killed_controller_loses_nothing_and_begins_no_exchange(

@@ -4,20 +4,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.real import rig
-from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on, running
-from tests.real.traffic import Traffic, traffic
+from tests.real.rig import Controller, all_home
+from tests.real.traffic import Traffic
 from vici_mif.core.model import Sa
 from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.streamlog import Flow
 
-UPLINKS = ("eth0", "wlan0")
 PER_MOVE = 5
 """Datagrams that a move may take: 50 ms of one flow. On a quiet host it is none, as measured in
 docs/operating.md; a host with far more work than cores was seen to lose one burst of 34 ms."""
@@ -26,34 +21,8 @@ CONFIG = "{links: [eth0, wlan0], hold_down: 1s, spares: 0}"
 DRAINED, OTHER = "wlan0", "eth0"
 
 
-def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
-
-
 def state(peer: PeerStatus, link: str) -> str:
     return next(path.state for path in peer.paths if path.link == link)
-
-
-@pytest.fixture
-def client(make_lab: MakeLab) -> Iterator[Controller]:
-    lab = make_lab(uplinks=2, capture=True)
-    with running(lab, CONFIG) as controller:
-        controller.until(all_home)
-        yield controller
-    lab.stop_captures()
-    for link in UPLINKS:
-        assert rig.captured(lab, link, rig.INSIDE) == []
-
-
-@pytest.fixture
-def flows(client: Controller) -> Iterator[Traffic]:
-    inner = sorted(address for tunnel in client.peer.tunnels for address in tunnel.inner)
-    with traffic(client.lab, inner) as going:
-        yield going
 
 
 def order(client: Controller, *words: str, code: int = 0) -> str:

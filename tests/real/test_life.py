@@ -4,39 +4,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on, ping, running
+from tests.real.rig import UPLINKS, Controller, all_home, on, ping, running
 from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
 
-UPLINKS = ("eth0", "wlan0")
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s, spares: 0}"
 SERVER = "10.100.0.2"
-
-
-@pytest.fixture
-def client(make_lab: MakeLab) -> Iterator[Controller]:
-    lab = make_lab(uplinks=2, capture=True)
-    with running(lab, CONFIG) as controller:
-        controller.until(all_home)
-        yield controller
-    lab.stop_captures()
-    for link in UPLINKS:
-        assert rig.captured(lab, link, rig.INSIDE) == []
-
-
-def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
 
 
 def swanctl(lab: Lab, *words: str, host: str = "client") -> None:

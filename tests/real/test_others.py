@@ -17,51 +17,20 @@ import pytest
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on, ping, running
-from tests.real.traffic import Traffic, traffic
-from vici_mif.core.status import PeerStatus
+from tests.real.rig import UPLINKS, Controller, all_home, ping, running
+from tests.real.traffic import Traffic
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.topology import Profile
 
 LOOKS = {"ReadAll", "ReadSa", "Probe", "Migrate", "Watch"}
 """What goes on while nothing happens: looks, tests, and pins that are renewed."""
 
-UPLINKS = ("eth0", "wlan0")
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
 SITE_FAR = "10.2.0.2"
 
 
-def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
-
-
-def inner(peer: PeerStatus) -> list[str]:
-    return sorted(address for tunnel in peer.tunnels for address in tunnel.inner)
-
-
 def said(name: str, figure: float) -> None:
     print(f"{name}: {figure * 1000:.0f} ms")
-
-
-@pytest.fixture
-def client(make_lab: MakeLab) -> Iterator[Controller]:
-    lab = make_lab(uplinks=2, capture=True)
-    with running(lab, CONFIG) as controller:
-        controller.until(all_home)
-        yield controller
-    lab.stop_captures()
-    for link in UPLINKS:
-        assert rig.captured(lab, link, rig.INSIDE) == []
-
-
-@pytest.fixture
-def flows(client: Controller) -> Iterator[Traffic]:
-    with traffic(client.lab, inner(client.peer)) as going:
-        yield going
 
 
 def ip(lab: Lab, command: str) -> str:
