@@ -10,7 +10,7 @@ import pytest
 from tests.simulated import GATEWAY, SITE, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.byhand.ordered import WAITS, unknown
+from vici_mif.core.byhand.progress import WAITS, unknown
 from vici_mif.core.model import OrderKind, PathName
 from vici_mif.core.wish.config import Source, parse
 

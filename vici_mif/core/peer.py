@@ -30,19 +30,11 @@ from vici_mif.core.ground.dataplane import Numbers
 from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.ground.ground import Ground, Scene
 from vici_mif.core.health.probing import Probing
-from vici_mif.core.model import (
-    ChildTemplate,
-    Connection,
-    GuardWish,
-    PathName,
-    Sa,
-    Steering,
-)
+from vici_mif.core.model import ChildTemplate, Connection, GuardWish, Sa, Steering
 from vici_mif.core.paths import ranking
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.reach import Reach, View
 from vici_mif.core.peers.alternatives import Role
-from vici_mif.core.requests import Request
 from vici_mif.core.seats.moves import Moves
 from vici_mif.core.seats.scouting import Scouting
 from vici_mif.core.turn import Turn
@@ -75,7 +67,7 @@ class Peer:
         self.succession = Succession(name, self.closing)
         self._reach = Reach(name, config)
         self._ground = Ground(name, config, numbers)
-        self._loading = Loading(name, config.connection, base)
+        self.loading = Loading(name, config.connection, base)
         self.connection: Connection | None = None
         self._lines = Lines(config)
         self._stood: tuple[Tunnel, ...] = ()
@@ -103,13 +95,13 @@ class Peer:
         self.probing.configure(config)
         self._lines.configure(config)
         self._ground.configure(config)
-        self._loading.configure(turn, config.connection)
+        self.loading.configure(turn, config.connection)
         turn.book.forgive(("auth", self.name))
         self.retired = False
 
     def is_over(self, turn: Turn) -> bool:
         """Retired, and nothing of it is left."""
-        return self.retired and not turn.world.named(self.name) and self._loading.unload(turn)
+        return self.retired and not turn.world.named(self.name) and self.loading.unload(turn)
 
     # --- looking -----------------------------------------------------------
 
@@ -258,13 +250,13 @@ class Peer:
 
     def _prepare(self, turn: Turn) -> bool:
         """The connection is there, and names are being resolved."""
-        if not self._loading.step(turn):
+        if not self.loading.step(turn):
             return False
         if self.connection is None:
-            self._loading.look(turn)
+            self.loading.look(turn)
             return False
         silent = not self.tunnels and turn.book.failure(("auth", self.name)) is not None
-        self._loading.resolve(turn, self.remote_addrs(self.connection), silent)
+        self.loading.resolve(turn, self.remote_addrs(self.connection), silent)
         return True
 
     def _build(self, turn: Turn, steady: bool) -> None:
@@ -324,61 +316,7 @@ class Peer:
         """The order as it is kept for this peer."""
         return self._by_hand.addressed(world, event, self.tunnels)
 
-    # --- how things ended ----------------------------------------------------
-
-    def taken(self, request: Request, event: e.ActionTaken) -> None:
-        if request.key[0] == "auth":
-            self.authentication.taken(event.ike_id)
-
-    def done(self, turn: Turn, request: Request, event: e.ActionDone) -> None:
-        turn.book.forgive(request.key)
-        self.succession.listen(request, turn.now)
-        match request.key:
-            case ("auth", _):
-                self.authentication.done(self.paths, turn.now)
-                self.succession.authenticated(event.ike_id)
-            case ("clone", _):
-                self.growth.done(turn, event.ike_id)
-            case ("move", _, int(ike_id)):
-                self.moves.moved(turn, self.paths, ike_id)
-            case ("doubt" | "glance", _, *of):
-                self._looked(turn, of)
-            case ("test", _, PathName() as path):
-                self.moves.tested(turn, self.paths, path, event.rtt_delay)
-                self.probing.tested(turn, self.paths, path, event.rtt_delay)
-            case ("pin", _, int(ike_id)):
-                self.pins.renewed(ike_id, turn.now)
-            case ("load" | "unload" as what, _, int(part)):
-                self._loading.done(turn, what, part)
-            case ("initiate", *_):
-                turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
-            case ("child", _, int(ike_id), str(template)):
-                self.children.opened(turn, request.key, ike_id, template)
-
-    def _looked(self, turn: Turn, of: Sequence[object]) -> None:
-        if of:
-            self.moves.looked(turn, self.paths, int(str(of[0])))
-        else:
-            self.probing.looked(turn, self.tunnels, self.paths, self.moves)
-
-    def failed(self, turn: Turn, request: Request, reason: str, text: str) -> None:
-        self.succession.listen(request, turn.now, reason)
-        match request.key:
-            case ("auth", _):
-                self.authentication.failed(turn, self.paths, reason, text)
-            case ("clone", _):
-                self.growth.failed(turn, reason, text)
-            case ("move", _, int(ike_id)):
-                self.moves.not_moved(turn, self.paths, ike_id, reason, text)
-            case ("test", _, PathName() as path):
-                self.moves.not_tested(turn, self.paths, path, request.action, reason, text)
-            case ("unload", _, int(part)):
-                self._loading.done(turn, "unload", part)  # mostly it was not there any more
-            case ("resolve", _, name):
-                self._loading.unresolved(name)
-                turn.book.fail(request.key, turn.now, reason, text)
-            case _:
-                turn.book.fail(request.key, turn.now, reason, text)
+    # --- what changed ---------------------------------------------------------
 
     def rekeyed(self, old_id: int, new_id: int) -> None:
         """An IKE_SA lives on under another number."""
@@ -389,7 +327,7 @@ class Peer:
         self.pins.forget(old_id)
 
     def charon_gone(self, now: float) -> None:
-        self._loading.charon_gone()
+        self.loading.charon_gone()
         self._stood = self._lines.tunnels or self._stood
         self._lines.reset()
         self.succession.reset()

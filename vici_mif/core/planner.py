@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import assert_never
 
 from vici_mif.core import events as e
-from vici_mif.core import report
+from vici_mif.core import outcome, report
 from vici_mif.core.actions import (
     Action,
     Guard,
@@ -21,7 +21,7 @@ from vici_mif.core.actions import (
     StoreOrders,
     Watch,
 )
-from vici_mif.core.byhand import ordered
+from vici_mif.core.byhand import progress
 from vici_mif.core.changes import Changes
 from vici_mif.core.ground import dataplane
 from vici_mif.core.ground.dataplane import Numbers
@@ -101,7 +101,7 @@ class Planner:
     def refuses(self, event: e.OrderGiven | e.OrderCleared) -> str:
         """Why an order cannot be taken, for people; empty where it can."""
         if isinstance(event, e.OrderCleared):
-            return ordered.not_there(event, self.world.orders)
+            return progress.not_there(event, self.world.orders)
         asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
         said = [peer.refuses(event) for peer in asked]
         return "" if "" in said else next(iter(said), "")
@@ -212,7 +212,7 @@ class Planner:
             case e.ActionTaken():
                 request = self._book.request(event.tag)
                 if request is not None and (peer := self._peer(request)):
-                    peer.taken(request, event)
+                    outcome.taken(peer, request, event)
             case e.ActionDone():
                 self._done(turn, event)
             case e.ActionFailed():
@@ -257,7 +257,7 @@ class Planner:
                 self._footprints = footprints
                 self._book.forgive(request.key)
             case _ if peer := self._peer(request):
-                peer.done(turn, request, event)
+                outcome.done(peer, turn, request, event)
             case _:
                 self._book.forgive(request.key)
 
@@ -270,7 +270,7 @@ class Planner:
             turn.say(f"{kind} failed: {event.text or event.reason}", "warning")
         peer = self._peer(request)
         if peer is not None:
-            peer.failed(turn, request, event.reason, event.text)
+            outcome.failed(peer, turn, request, event.reason, event.text)
         else:
             self._book.fail(request.key, turn.now, event.reason, event.text)
 

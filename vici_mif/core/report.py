@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vici_mif import __version__
 from vici_mif.core import status as s
-from vici_mif.core.byhand import ordered
+from vici_mif.core.byhand import progress
 from vici_mif.core.family.family import Tunnel
 from vici_mif.core.paths.ranking import Path
 from vici_mif.core.peer import Peer
@@ -108,7 +108,7 @@ def _down(peer: Peer, world: World, book: Book) -> Standing:
         failed = book.failure(("auth", peer.name))
         why = (failed and failed.text) or peer.authentication.why
         if not peer.paths.seats():
-            why = ordered.drained(world.orders, peer.name, peer.paths) or why
+            why = progress.drained(world.orders, peer.name, peer.paths) or why
     begun = "opening the first tunnel" if peer.tunnels else "authenticating"
     if peer.role.instead:
         return Standing("down", _replaced(peer, why or begun))
@@ -132,8 +132,8 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
     """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
     seated = [t for t in peer.tunnels if t.home is not None]
     carriers = [t for t in seated if t.carries]
-    if draining := ordered.draining(peer.paths):
-        return Standing("degraded", draining, on_its_way=draining == ordered.LEAVING)
+    if draining := progress.draining(peer.paths):
+        return Standing("degraded", draining, on_its_way=draining == progress.LEAVING)
     for tunnel in carriers:
         if tunnel.home is not None and tunnel.current != tunnel.home:
             if peer.paths.is_drained(tunnel.home):
@@ -141,7 +141,7 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
             where = tunnel.current or "an address that is gone"
             return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
     built = len(carriers) if peer.shape.per_path else len(seated)
-    wanted = min(peer.shape.limit, ordered.wanted(peer.tunnels, peer.paths))
+    wanted = min(peer.shape.limit, progress.wanted(peer.tunnels, peer.paths))
     if built < wanted:
         refused = book.failure(("clone", peer.name))
         said = f": {refused.text or refused.reason}" if refused else ""
@@ -153,7 +153,7 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
     if peer.unloaded:
         why = f"charon has no connection {peer.name} any more; its tunnels stay while they live"
         return Standing("degraded", why)
-    drained = ordered.drained(world.orders, peer.name, peer.paths)
+    drained = progress.drained(world.orders, peer.name, peer.paths)
     why = peer.shape.why or _why_no_spare(peer, book)
     return Standing("up", "; ".join(filter(None, [drained, why])))
 
@@ -266,7 +266,7 @@ def _child(tunnel: Tunnel, index: int) -> s.ChildStatus:
 def _why(peer: Peer, path: Path, carries: bool) -> str:
     """What there is to say about a path."""
     if path.name in peer.paths.leaving:
-        return ordered.why(peer.paths, path.name)
+        return progress.why(peer.paths, path.name)
     said = peer.paths.life(path.name).why or peer.paths.trouble(path.name)
     return said or peer.probing.why(path.name, carries)
 
@@ -283,7 +283,7 @@ def _path(peer: Peer, path: Path, clock: s.Clock) -> s.PathStatus:
         local=str(path.pair.local) if path.pair else None,
         remote=str(path.remote),
         state=life.state.value,
-        order=ordered.word(peer.paths, path.name),
+        order=progress.word(peer.paths, path.name),
         probe="inner" if told else "passive" if peer.shape.word == "passive" else "ike",
         rtt_s=peer.paths.rtt_delay(path.name) if rtt is None else rtt,
         jitter_s=jitter,

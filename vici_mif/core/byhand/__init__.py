@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of the orders that operators gave by hand."""
+"""What operators order by hand: the orders, what follows from them, how far that has come."""

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How requests ended, told to the part of the peer that asked: the key of a request says which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vici_mif.core import events as e
+from vici_mif.core.family import stock
+from vici_mif.core.model import PathName
+from vici_mif.core.peer import Peer
+from vici_mif.core.requests import Request
+from vici_mif.core.turn import Turn
+
+
+def taken(peer: Peer, request: Request, event: e.ActionTaken) -> None:
+    """charon took it; its end is to come."""
+    if request.key[0] == "auth":
+        peer.authentication.taken(event.ike_id)
+
+
+def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
+    """It ended well."""
+    turn.book.forgive(request.key)
+    peer.succession.listen(request, turn.now)
+    match request.key:
+        case ("auth", _):
+            peer.authentication.done(peer.paths, turn.now)
+            peer.succession.authenticated(event.ike_id)
+        case ("clone", _):
+            peer.growth.done(turn, event.ike_id)
+        case ("move", _, int(ike_id)):
+            peer.moves.moved(turn, peer.paths, ike_id)
+        case ("doubt" | "glance", _, *of):
+            _looked(peer, turn, of)
+        case ("test", _, PathName() as path):
+            peer.moves.tested(turn, peer.paths, path, event.rtt_delay)
+            peer.probing.tested(turn, peer.paths, path, event.rtt_delay)
+        case ("pin", _, int(ike_id)):
+            peer.pins.renewed(ike_id, turn.now)
+        case ("load" | "unload" as what, _, int(part)):
+            peer.loading.done(turn, what, part)
+        case ("initiate", *_):
+            turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
+        case ("child", _, int(ike_id), str(template)):
+            peer.children.opened(turn, request.key, ike_id, template)
+
+
+def _looked(peer: Peer, turn: Turn, of: Sequence[object]) -> None:
+    if of:
+        peer.moves.looked(turn, peer.paths, int(str(of[0])))
+    else:
+        peer.probing.looked(turn, peer.tunnels, peer.paths, peer.moves)
+
+
+def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> None:
+    """It ended badly."""
+    peer.succession.listen(request, turn.now, reason)
+    match request.key:
+        case ("auth", _):
+            peer.authentication.failed(turn, peer.paths, reason, text)
+        case ("clone", _):
+            peer.growth.failed(turn, reason, text)
+        case ("move", _, int(ike_id)):
+            peer.moves.not_moved(turn, peer.paths, ike_id, reason, text)
+        case ("test", _, PathName() as path):
+            peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text)
+        case ("unload", _, int(part)):
+            peer.loading.done(turn, "unload", part)  # mostly it was not there any more
+        case ("resolve", _, name):
+            peer.loading.unresolved(name)
+            turn.book.fail(request.key, turn.now, reason, text)
+        case _:
+            turn.book.fail(request.key, turn.now, reason, text)
