@@ -118,6 +118,11 @@ class Planner:
         return report.status(daemon, self.peers.values(), self.world, self._book, clock)
 
     @property
+    def said(self) -> str:
+        """The state of each peer in a sentence, as it was logged last."""
+        return "; ".join(self._said.values())
+
+    @property
     def stopped(self) -> bool:
         """After Stopping: nothing is left to do, or it takes too long."""
         if self._stop_at is None:

@@ -67,6 +67,11 @@ class Charon:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_RETRY_DELAY)
 
+    @property
+    def heard_at(self) -> float | None:
+        """When charon answered last, in the event loop's time; None while there is none."""
+        return self._session.heard_at if self._session else None
+
     async def refresh(self) -> None:
         """Look at the SAs once more, for their counters: nothing tells when those change."""
         if self._session is not None:
@@ -130,6 +135,7 @@ class _Session:
         self.understood = False
         """The first snapshot came whole."""
         self._loaded: tuple[ConnectionSeen, ...] | None = None
+        self.heard_at = asyncio.get_running_loop().time()
 
     async def open(self) -> None:
         """Connect, find out whom we talk to, subscribe."""
@@ -269,6 +275,7 @@ class _Session:
 
     async def _read_connections(self, *, only_changes: bool) -> None:
         loaded = _connections(await self._reader.stream("list-conns", "list-conn"))
+        self.heard_at = asyncio.get_running_loop().time()
         if loaded != self._loaded or not only_changes:
             self._loaded = loaded
             self._emit(events.ConnectionsSeen(loaded))

@@ -32,13 +32,14 @@ from vici_mif.shell.configured import Configured
 from vici_mif.shell.executor import Executor
 from vici_mif.shell.exits import CONFIG
 from vici_mif.shell.log import Log
-from vici_mif.shell.notify import notify
+from vici_mif.shell.notify import Health, Service
 
 STOP_DELAY = 10.0  # for the last actions after SIGTERM
 SETTLE_DELAY = 2.0
 HARMLESS = ("status", "orders")
 RETRY_DELAY = 1.0
 REFRESH_DELAY = 1.0
+ANSWER_DELAY = 60.0  # charon is asked every few seconds, and each question has an end
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Daemon:
         self._refreshed_at = 0.0
         self._day = clock.utc().date()
         self._noted: dict[str, str] = {}
+        self._service = Service()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
@@ -101,11 +103,10 @@ class Daemon:
             self._edge(self._forever(self._steerer.watch)),
             self._edge(self._forever(self._guard.watch)),
         ]
-        notify("READY=1")
         try:
             await self._loop()
         finally:
-            notify("STOPPING=1")
+            self._service.stopping()
             await self._executor.settle(SETTLE_DELAY)
             await self._executor.hook.close()
             self._prober.close()
@@ -168,8 +169,20 @@ class Daemon:
                 self._feed(events.Woke(slept))
             self._feed(event)
             self._look_at_the_day()
+            self._service.round(clock.monotonic(), self._health())
         if mistake := self._mistake or self._executor.failure:
             raise mistake
+
+    def _health(self) -> Health:
+        """What systemd is told: a loop that goes round while an edge is stuck is not enough."""
+        world, heard_at = self._planner.world, self._charon.heard_at
+        explained = world.charon is None and bool(world.charon_why)
+        heard = heard_at is not None and clock.monotonic() - heard_at < ANSWER_DELAY
+        return Health(
+            ready=world.known or (world.links is not None and explained),
+            alive=explained or heard,
+            status=self._planner.said or "waiting for charon and the links",
+        )
 
     def _look_at_the_day(self) -> None:
         """What was counted until midnight belongs to the day before."""
@@ -190,8 +203,8 @@ class Daemon:
             return events.Ticked()
 
     def _deadline(self) -> float | None:
-        known = [at for at in (self._planner.next_deadline(), self._stop_at) if at is not None]
-        return min(known, default=None)
+        wanted = (self._planner.next_deadline(), self._stop_at, self._service.next_deadline())
+        return min([at for at in wanted if at is not None], default=None)
 
     def _feed(self, event: events.Event) -> None:
         if isinstance(event, events.Stopping) and self._stop_at is None:
@@ -260,7 +273,7 @@ class Daemon:
 
     def _reload(self) -> Answer:
         """Read the files again. Without a difference nothing at all follows."""
-        notify(f"RELOADING=1\nMONOTONIC_USEC={int(clock.monotonic() * 1e6)}")
+        self._service.reloading(clock.monotonic())
         try:
             up = [name for name, peer in self._planner.peers.items() if peer.tunnels]
             changed = self._configured.read(up)
@@ -274,7 +287,7 @@ class Daemon:
             self._log.say(f"the configuration stays as it was:\n{error}", "error")
             return refusal(str(error)) | {"exit": CONFIG}
         finally:
-            notify("READY=1")
+            self._service.reloaded()
 
     def _feed_now(self, event: events.Event) -> None:
         """Beside the loop, which then asks for the deadline anew."""

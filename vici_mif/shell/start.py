@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import sys
 
@@ -25,6 +26,7 @@ def run_arguments(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The controller, until SIGTERM or SIGINT."""
+    faulthandler.enable()  # systemd's watchdog ends by SIGABRT: where it hung stands in the journal
     config = places.config(args)
     if os.geteuid() != 0:
         return _complain("routes and rules need root: run it with sudo", NOT_PERMITTED)
