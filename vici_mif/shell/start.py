@@ -26,7 +26,6 @@ def run_arguments(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The controller, until SIGTERM or SIGINT."""
-    faulthandler.enable()  # systemd's watchdog ends by SIGABRT: where it hung stands in the journal
     config = places.config(args)
     if os.geteuid() != 0:
         return _complain("routes and rules need root: run it with sudo", NOT_PERMITTED)
@@ -35,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
         return _complain("another controller runs in this network namespace", FAILED)
     where = places.places(args, config)
     path = str(args.config or places.CONFIG_PATH)
+    faulthandler.enable()  # systemd's watchdog ends by SIGABRT: where it hung stands in the journal
     settings = Settings(config, path, where.vici, where.run_dir, where.state_dir)
     with held:
         try:
