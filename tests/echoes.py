@@ -23,6 +23,7 @@ class Stage(Protocol):
 
     now: float
     sas: dict[int, Sa]
+    unmapped: set[int]
 
     def later(self, delay: float, act: Callable[[], None]) -> None: ...
     def feed(self, event: e.Event) -> object: ...
@@ -95,7 +96,8 @@ class Echoes:
         for sa in self.stage.sas.values():
             inside = any(_within(echo.source, c.local_ts) for c in sa.children)
             link = self.stage.link_of(sa.local)
-            if inside and self.stage.answered(sa, sa.pair) and link not in self.esp_dead:
+            lost = link in self.esp_dead or sa.unique_id in self.stage.unmapped
+            if inside and self.stage.answered(sa, sa.pair) and not lost:
                 return link
         return ""
 

@@ -110,6 +110,13 @@ class World:
         self.forgotten: set[int] = set()
         self.dead: set[str] = set()
         """Links that are up and lose everything."""
+        self.natted: set[str] = set()
+        """Links behind a NAT."""
+        self.unmapped: set[int] = set()
+        """IKE_SAs whose NAT forgot: IKE passes, and what the peer sends on the children is lost."""
+        self.streaming = False
+        """Something is sent through every tunnel, from both ends."""
+        self._came: dict[int, int] = {}
         self.names: dict[str, tuple[IPAddress, ...]] = {}
         self.dead_remotes: set[str] = set()
         """Addresses of the gateway that are gone: nothing answers there."""
@@ -226,6 +233,10 @@ class World:
         """The gateway was restarted: it answers, but nothing of what there is."""
         self.forgotten |= set(self.sas)
 
+    def rebind(self, name: str) -> None:
+        """The NAT of a link gives other ports from now on."""
+        self.unmapped |= {i for i, sa in self.sas.items() if self.link_of(sa.local) == name}
+
     def answered(self, sa: Sa, pair: Pair) -> bool:
         """What is sent on an IKE_SA or its children by this pair comes back."""
         return sa.unique_id not in self.forgotten and self.reaches(pair)
@@ -320,12 +331,24 @@ class World:
             self.feed(e.SaSeen(self._shown(self.sas[ike_id])))
 
     def _shown(self, sa: Sa) -> Sa:
-        """With the times that charon counts."""
+        """With what charon counts, and what it knows of NATs."""
+        children = tuple(self._counted(sa, child) for child in sa.children)
+        sa = replace(sa, nat_local=self.link_of(sa.local) in self.natted, children=children)
         born_at = self._born_at.get(sa.family or 0)
         if born_at is None or self.reauth is None:
             return sa
         age = self.now - born_at
         return replace(sa, established_delay=age, reauth_delay=self.reauth - age)
+
+    def _counted(self, sa: Sa, child: Child) -> Child:
+        """Packets both ways while streams run; what is sent where nothing passes does not come."""
+        if not self.streaming:
+            return child
+        sent = int(10 * self.now)
+        if self.answered(sa, sa.pair) and sa.unique_id not in self.unmapped:
+            self._came[child.unique_id] = sent
+        came = self._came.get(child.unique_id, 0)
+        return replace(child, packets_in=came, packets_out=sent)
 
     def _reauthenticate(self, family: int) -> None:
         """As charon does by default: break, then make."""
@@ -557,8 +580,11 @@ class World:
         if sa is None:
             self._failed(action.tag, "sa-gone")
             return
-        if sa.pair == action.pair:
+        if sa.pair == action.pair and action.pin_delay:
             self._done(action.tag, ike_id=sa.unique_id)
+            return
+        if sa.pair == action.pair:
+            self._tell_mapping(action, sa)
             return
         self.really.add(action.tag)
         if sa.unique_id in self._moving:
@@ -578,11 +604,19 @@ class World:
         else:
             self.later(RTT, lambda: self._moved(action))
 
+    def _tell_mapping(self, action: a.Migrate, sa: Sa) -> None:
+        if self.answered(sa, sa.pair):
+            self.later(RTT, lambda: self.unmapped.discard(action.ike_id))
+            self._done(action.tag, RTT, ike_id=sa.unique_id)
+        else:
+            self._failed(action.tag, "timeout", GIVE_UP)
+
     def _moved(self, action: a.Migrate) -> None:
         if self._moving.get(action.ike_id) != action.tag or action.ike_id not in self.sas:
             return
         del self._moving[action.ike_id]
         self._good[action.ike_id] = action.pair
+        self.unmapped.discard(action.ike_id)
         self.sas[action.ike_id] = replace(self.sas[action.ike_id], tasks_active=())
         self.later(self.late, lambda: self._seen(action.ike_id))
         self.later(self.late, lambda: self.feed(e.ActionDone(action.tag, ike_id=action.ike_id)))

@@ -80,6 +80,7 @@ class SimulatedStage:
             patched=top.client == "patched",
         )
         inside = [port for wire in plan.inside for port in (wire.a, wire.b)]
+        self._world.natted = set(top.nat)
         self._world.echoes.alive = {bare(address) for p in inside for address in p.addresses}
         self._world.watchers.append(self._watch)
         self._world.start()
@@ -195,6 +196,10 @@ class SimulatedStage:
         self.world.dead.discard(link)
         self._streams.look(self.world)
 
+    def do_rebind(self, link: str) -> None:
+        self.world.rebind(link)
+        self._streams.look(self.world)
+
     def do_remote_down(self, address: str) -> None:
         self.world.dead_remotes.add(address)
 
@@ -251,6 +256,7 @@ class SimulatedStage:
         self.world.rekey_children()
 
     def do_traffic_start(self) -> None:
+        self.world.streaming = True
         self._streams.start(self.world)
 
     # --- inside ------------------------------------------------------------------------------
@@ -358,7 +364,8 @@ def _inner(world: World) -> dict[str, bool]:
 def carries(world: World, sa: Sa) -> bool:
     """Payload of this IKE SA's children reaches the far side."""
     works = any(child.works for child in sa.children)
-    return sa.established and works and world.reaches(sa.pair)
+    mapped = sa.unique_id not in world.unmapped
+    return sa.established and works and mapped and world.reaches(sa.pair)
 
 
 def _link(name: str, index: int, plan: Topology) -> Link:

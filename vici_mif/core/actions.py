@@ -42,7 +42,8 @@ class Clone:
 
 @dataclass(frozen=True, slots=True)
 class Migrate:
-    """migrate: move an IKE_SA with its children; to the pair in use: renew the pin only."""
+    """migrate: move an IKE_SA with its children; to the pair in use: renew the pin only, and
+    without a pin tell the peer again, which so learns what a NAT does with that pair now."""
 
     tag: str
     ike_id: int

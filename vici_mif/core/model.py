@@ -145,6 +145,8 @@ class Sa:
     pinned_delay: float | None = None
     """Seconds left of the pin; None without one."""
     mobike: bool = False
+    nat_local: bool = False
+    """A NAT is between this end and the peer, at this end."""
     stale: bool = False
     """charon knows no valid path at the moment."""
     established_delay: float | None = None

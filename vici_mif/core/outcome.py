@@ -29,6 +29,18 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
             peer.succession.authenticated(event.ike_id)
         case ("clone", _):
             peer.growth.done(turn, event.ike_id)
+        case ("load" | "unload" as what, _, int(part)):
+            peer.loading.done(turn, what, part)
+        case ("initiate", *_):
+            turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
+        case ("child", _, int(ike_id), str(template)):
+            peer.children.opened(turn, request.key, ike_id, template)
+        case _:
+            _done_on_a_path(peer, turn, request, event)
+
+
+def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
+    match request.key:
         case ("move", _, int(ike_id)):
             peer.moves.moved(turn, peer.paths, ike_id)
         case ("doubt" | "glance", _, *of):
@@ -38,12 +50,6 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
             peer.probing.tested(turn, peer.paths, path, event.rtt_delay)
         case ("pin", _, int(ike_id)):
             peer.pins.renewed(ike_id, turn.now)
-        case ("load" | "unload" as what, _, int(part)):
-            peer.loading.done(turn, what, part)
-        case ("initiate", *_):
-            turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
-        case ("child", _, int(ike_id), str(template)):
-            peer.children.opened(turn, request.key, ike_id, template)
 
 
 def _looked(peer: Peer, turn: Turn, of: Sequence[object]) -> None:

@@ -149,6 +149,7 @@ def sa(name: str, section: Message) -> Sa:
         clone_supported=it.yes("clone-supported"),
         pinned_delay=it.number("pinned"),
         mobike=it.yes("mobike"),
+        nat_local=it.yes("nat-local"),
         stale=it.yes("stale"),
         established_delay=it.number("established"),
         rekey_delay=it.number("rekey-time"),

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vici_mif.core.actions import ReadAll
 from vici_mif.core.family.family import Tunnel
+from vici_mif.core.health.mapping import Mapping
 from vici_mif.core.model import PathName
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.seats.moves import Moves
@@ -23,15 +24,21 @@ class Look:
 
     path: PathName
     packets_in: int
+    packets_out: int
     due_at: float
     """The next look."""
+    is_still: bool = False
+    """Nothing came in since the look before."""
+    is_idle: bool = False
+    """Nor was anything sent."""
 
 
 class Passive:
     """Looks at counters, and asks by IKE about those that stand still."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, mapping: Mapping) -> None:
         self._peer = peer
+        self._mapping = mapping
         self._looks: dict[int, Look] = {}
 
     def rename(self, old_id: int, new_id: int) -> None:
@@ -65,7 +72,7 @@ class Passive:
     ) -> Look:
         if before is not None and before.path == path:
             return before
-        return Look(path, _packets(tunnel), turn.now + max(FIRST_DELAY, delay(path)))
+        return Look(path, *_packets(tunnel), turn.now + max(FIRST_DELAY, delay(path)))
 
     def _ask(self, turn: Turn) -> None:
         """One look for all whose time has come."""
@@ -92,10 +99,24 @@ class Passive:
             pause = delay(look.path)
             if turn.now < look.due_at - pause / 2:
                 continue  # what is due soon is looked at now, so that one look serves all
-            packets, next_at = _packets(tunnel), turn.now + pause
-            self._looks[tunnel.ike_id] = Look(look.path, packets, next_at)
-            if packets == look.packets_in:
+            self._looks[tunnel.ike_id] = _after_look(look, tunnel, turn.now + pause)
+            if self._looks[tunnel.ike_id].is_still:
                 moves.test(turn, paths, tunnel.ike_id, look.path)
+            else:
+                self._mapping.heard(turn, tunnel.ike_id)
+
+    def tested(self, turn: Turn, path: PathName) -> None:
+        """IKE was answered on a path."""
+        still = {i: look for i, look in self._looks.items() if look.path == path and look.is_still}
+        for ike_id, look in still.items():
+            self._mapping.still(turn, [ike_id], idle=look.is_idle)
+
+
+def _after_look(before: Look, tunnel: Tunnel, due_at: float) -> Look:
+    packets_in, packets_out = _packets(tunnel)
+    is_still = packets_in == before.packets_in
+    is_idle = packets_out == before.packets_out
+    return Look(before.path, packets_in, packets_out, due_at, is_still, is_idle)
 
 
 def _after_test(look: Look, paths: Paths, delay: float) -> Look:
@@ -103,8 +124,10 @@ def _after_test(look: Look, paths: Paths, delay: float) -> Look:
     tested_at = paths.tested_at(look.path)
     if tested_at is None or tested_at + delay <= look.due_at:
         return look
-    return Look(look.path, look.packets_in, tested_at + delay)
+    return replace(look, due_at=tested_at + delay)
 
 
-def _packets(tunnel: Tunnel) -> int:
-    return sum(child.packets_in for child in tunnel.sa.children)
+def _packets(tunnel: Tunnel) -> tuple[int, int]:
+    """In and out."""
+    children = tunnel.sa.children
+    return sum(c.packets_in for c in children), sum(c.packets_out for c in children)

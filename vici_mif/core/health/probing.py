@@ -16,6 +16,7 @@ from vici_mif.core.events import PathHealth
 from vici_mif.core.family.family import Tunnel
 from vici_mif.core.family.mode import Shape
 from vici_mif.core.ground import mtu
+from vici_mif.core.health.mapping import Mapping
 from vici_mif.core.health.passive import Passive
 from vici_mif.core.health.trial import Trial
 from vici_mif.core.model import Child, IPAddress, IPNetwork, PathName
@@ -46,7 +47,8 @@ class Probing:
         self._counted: dict[ProbeWish, int] = {}
         self._overruled: set[ProbeWish] = set()
         """IKE is answered there: the silence is the targets'."""
-        self._passive = Passive(peer)
+        self.mapping = Mapping(peer)
+        self._passive = Passive(peer, self.mapping)
         self._trial = Trial(config.probe.loss_limit, config.probe.delay_limit)
 
     def configure(self, config: ConnectionConfig) -> None:
@@ -119,9 +121,16 @@ class Probing:
         if event.wish not in self._wishes.values():
             self._counted.pop(event.wish, None)
             return
+        before = self._found.get(event.wish)
         self._found[event.wish] = event
         if event.verdict in WORKS or event.proof:
             self._overruled.discard(event.wish)
+        if event.verdict in WORKS:
+            for ike_id in self._watched_by(event.wish):
+                self.mapping.heard(turn, ike_id)
+        elif event.verdict is Verdict.UNSURE and before is not None and before.verdict in WORKS:
+            for ike_id in self._watched_by(event.wish):
+                moves.test(turn, paths, ike_id, event.wish.path)
         self._judge(turn, paths, moves, event.wish.path)
 
     def _count(self, paths: Paths, event: PathHealth) -> None:
@@ -206,12 +215,23 @@ class Probing:
     def tested(self, turn: Turn, paths: Paths, path: PathName, rtt_delay: float | None) -> None:
         """IKE was answered on a path."""
         paths.spend(path, answer_bytes(paths, path, rtt_delay))
-        for wish, health in self._found.items():
-            if wish.path == path and health.verdict is Verdict.SILENT and not health.proof:
-                self._overruled.add(wish)
+        for wish in [wish for wish in self._found if wish.path == path]:
+            self._contradicted(turn, wish)
+        self._passive.tested(turn, path)
         left = not any(wish.path == path for wish in self._wishes.values())
         if paths.trouble(path) and left and self._trial.passed(path, rtt_delay):
             paths.good(path, turn.now)
+
+    def _contradicted(self, turn: Turn, wish: ProbeWish) -> None:
+        """IKE is answered where the targets are silent: theirs is the fault, or a NAT's."""
+        health = self._found[wish]
+        if health.verdict is Verdict.SILENT and not health.proof:
+            self._overruled.add(wish)
+        if health.verdict in {Verdict.SILENT, Verdict.UNSURE} and not health.proof:
+            self.mapping.still(turn, self._watched_by(wish))
+
+    def _watched_by(self, wish: ProbeWish) -> list[int]:
+        return [ike_id for ike_id, watched in self._wishes.items() if watched == wish]
 
     # --- for status ------------------------------------------------------------
 
