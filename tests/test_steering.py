@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.namespace import ip, own_namespace
+from tests.namespace import eventually, ip, own_namespace
 from vici_mif.core.model import LinkTable, Route, Rule, Steering, XfrmInterface
 from vici_mif.edges.steering import Range, Steerer, clean
 
@@ -24,12 +24,17 @@ def _two_uplinks() -> Iterator[None]:
     with own_namespace():
         for number in (0, 1):
             ip(f"link add eth{number} type veth peer name far{number}")
+            # the kernel's own addresses would come, with their routes, while a test compares
+            ip(f"link set eth{number} addrgenmode none")
+            ip(f"link set far{number} addrgenmode none")
             ip(f"link set eth{number} up")
             ip(f"link set far{number} up")
             ip(f"addr add 198.51.{number}.2/24 dev eth{number}")
             ip(f"addr add 2001:db8:{number}::2/64 dev eth{number} nodad")
             ip(f"route add default via 198.51.{number}.1 metric {100 + number}")
             ip(f"-6 route add default via 2001:db8:{number}::1 metric {100 + number}")
+        # the carrier comes late, and routes say so: a test that compares them waits for it
+        eventually(lambda: ip("link").count("state UP") == 4)
         yield
 
 
@@ -159,8 +164,10 @@ async def test_a_changed_preferred_source_is_replaced() -> None:
     steerer = Steerer(Range())
     ip("tuntap add ipsec0 mode tun")
     ip("link set ipsec0 up")
-    for address in ("10.3.0.1/32", "10.3.0.2/32", "2001:db8:3::1/128", "2001:db8:3::2/128"):
+    for address in ("10.3.0.1/32", "10.3.0.2/32"):
         ip(f"addr add {address} dev ipsec0")
+    for address in ("2001:db8:3::1/128", "2001:db8:3::2/128"):
+        ip(f"addr add {address} dev ipsec0 nodad")
 
     for last in (1, 2):
         wish = Steering(
