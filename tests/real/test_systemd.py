@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller under a real systemd, in the sandbox of its units, beside real charons."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.namespace import eventually
+from tests.real import rig
+from tests.real.conftest import MakeLab
+from tests.real.manager import Manager, configuration, manager
+from tests.real.under_ping import Pinging
+from vici_mif.core.status import PeerStatus, Status
+from vici_mif.edges.control import ControlError, ask
+from vici_mif.lab.topology import Profile
+
+HQ = "hq: {links: [eth0, wlan0], hold_down: 2s, probe: {targets: [10.100.0.2]}}"
+SERVER = "10.100.0.2"
+CAPABILITIES = {"cap_chown": 0, "cap_net_admin": 12, "cap_net_raw": 13}
+
+
+@pytest.fixture
+def host(make_lab: MakeLab) -> Iterator[Manager]:
+    """A road warrior; a controller that hangs is noticed within four seconds."""
+    with manager(make_lab(uplinks=2), HQ, watchdog="4") as found:
+        yield found
+
+
+def peer(host: Manager) -> PeerStatus | None:
+    run_dir = host.lab.client.run_directory / "vici-mif"
+    try:
+        return Status.model_validate(ask(run_dir, {"ask": "status"})["status"]).peers[0]
+    except ControlError:
+        return None
+
+
+def is_up(host: Manager) -> bool:
+    """All tunnels at home, and watched from inside."""
+    found = peer(host)
+    assert host.shown("ActiveState") != "failed", host.said()
+    return (
+        found is not None
+        and rig.all_home(found)
+        and any(path.probe == "inner" for path in found.paths)
+    )
+
+
+def test_a_controller_that_hangs(host: Manager) -> None:
+    """Started in its sandbox with three capabilities; stopped by SIGSTOP it is replaced, and the
+    tunnels and what goes through them never notice; reload and stop as systemd wants them."""
+    started = host.systemctl("start", "vici-mif.service")
+    assert started.returncode == 0, started.stderr + host.said()
+    eventually(lambda: is_up(host), within=60)
+    assert "hq: up" in host.shown("StatusText")
+    assert capabilities(host) == sum(1 << bit for bit in CAPABILITIES.values())
+
+    before = rig.spis(host.lab)
+    found = peer(host)
+    assert found is not None
+    with Pinging(host.lab, rig.inner(found)[0], SERVER) as pings:
+        os.kill(host.main_pid(), signal.SIGSTOP)
+        eventually(lambda: host.shown("NRestarts") == "1", within=30)
+        eventually(lambda: is_up(host), within=60)
+    assert pings.lost == 0
+    assert rig.spis(host.lab) == before
+    assert "most recent call first" in host.said()
+
+    reloads(host)
+    assert host.systemctl("stop", "vici-mif.service").returncode == 0
+    assert host.shown("Result") == "success"
+    assert rig.spis(host.lab) == before
+
+
+def capabilities(host: Manager) -> int:
+    with open(f"/proc/{host.main_pid()}/status") as status:
+        return int(next(line for line in status if line.startswith("CapEff")).split()[1], 16)
+
+
+def reloads(host: Manager) -> None:
+    """A broken file: the reload fails, the controller goes on. A good one is in force."""
+    host.configure(configuration(HQ.replace("links", "lnks")))
+    assert host.systemctl("reload", "vici-mif.service").returncode != 0
+    assert host.shown("ActiveState") == "active"
+
+    host.configure(configuration(HQ.replace("2s", "3s")))
+    assert host.systemctl("reload", "vici-mif.service").returncode == 0
+    assert host.shown("NRestarts") == "1"
+
+
+def test_the_guard_before_the_network(make_lab: MakeLab) -> None:
+    """What the controller laid is laid again by the other unit, before any controller runs."""
+    lab = make_lab(uplinks=2, profile=Profile.SITE)
+    with manager(lab, "hq: {links: [eth0, wlan0]}") as host:
+        host.systemctl("start", "vici-mif.service")
+        eventually(lambda: (found := peer(host)) is not None and found.state == "up", within=60)
+        eventually(lambda: "vici_mif" in lab.client.exec(["nft", "list", "tables"]).stdout)
+        assert host.systemctl("stop", "vici-mif.service").returncode == 0
+        lab.client.exec(["nft", "flush", "ruleset"])
+
+        done = host.systemctl("start", "vici-mif-guard.service")
+
+        assert done.returncode == 0, host.said()
+        assert "vici_mif" in lab.client.exec(["nft", "list", "tables"]).stdout
+        assert host.shown("ActiveState", "vici-mif-guard.service") == "active"
