@@ -33,6 +33,7 @@ ECHO_BYTES = {4: 40, 6: 60}
 """Bytes of an echo request or answer inside: IP header, ICMP header (RFC 792), 12 of payload."""
 
 WORKS = frozenset({Verdict.GOOD, Verdict.POOR})
+MUTE = frozenset({Verdict.SILENT, Verdict.UNSURE})
 
 
 class Probing:
@@ -146,6 +147,8 @@ class Probing:
             if paths.state(path) is PathState.FAILED:
                 moves.tested(turn, paths, path, None)
             self._rate(turn, paths, path, [h for h in working if h.loss is not None])
+            for health in self._mute_on(path):  # the path is not to blame
+                self.mapping.still(turn, self._watched_by(health.wish))
         elif found and paths.state(path) is not PathState.FAILED:
             moves.silent(turn, paths, path, _silence(found[0]))
 
@@ -160,6 +163,9 @@ class Probing:
             paths.poor(path, turn.now, _quality(poor[0]))
         elif judging:
             paths.good(path, turn.now)
+
+    def _mute_on(self, path: PathName) -> list[PathHealth]:
+        return [h for wish, h in self._found.items() if wish.path == path and h.verdict in MUTE]
 
     def _telling(self, path: PathName) -> list[PathHealth]:
         """The watches of a path that know something."""
@@ -189,7 +195,10 @@ class Probing:
         if wish is None:
             return True
         health = self._found.get(wish)
-        return wish in self._overruled or (health is not None and health.verdict is Verdict.UNSURE)
+        if health is None or wish in self._overruled:
+            return health is not None
+        works = any(h.verdict in WORKS for h in self._telling(wish.path))
+        return health.verdict is Verdict.UNSURE or (works and health.verdict is Verdict.SILENT)
 
     def _ike_delay(self, path: PathName) -> float:
         return self._config.profile(path.link).ike_delay
@@ -227,7 +236,7 @@ class Probing:
         health = self._found[wish]
         if health.verdict is Verdict.SILENT and not health.proof:
             self._overruled.add(wish)
-        if health.verdict in {Verdict.SILENT, Verdict.UNSURE} and not health.proof:
+        if health.verdict in MUTE and not health.proof:
             self.mapping.still(turn, self._watched_by(wish))
 
     def _watched_by(self, wish: ProbeWish) -> list[int]:
