@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, ip_address, ip_interface
 from itertools import count
 
 from tests.echoes import Echoes
+from tests.journals import BASE, Asked, Kept, Started
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.ground.footprint import Footprint
@@ -105,7 +106,9 @@ class World:
     """charon's reauth_time in seconds: it closes the family and authenticates again."""
 
     def __post_init__(self) -> None:
-        self.planner = Planner(parse([Source("config.yaml", self.text)]), "/etc/vici-mif")
+        self.planner = Planner(parse([Source("config.yaml", self.text)]), BASE)
+        self.kept: list[Kept] = [Started(self.planner.config)]
+        """All that the planner was asked, and what it answered."""
         self.sas: dict[int, Sa] = {}
         self.forgotten: set[int] = set()
         self.dead: set[str] = set()
@@ -175,7 +178,8 @@ class World:
 
     def restart_controller(self) -> None:
         """A killed controller and its successor: nothing is left but charon and the kernel."""
-        self.planner = Planner(self.planner.config, "/etc/vici-mif")
+        self.planner = Planner(self.planner.config, BASE)
+        self.kept.append(Started(self.planner.config))
         self.echoes.watching = Watching()
         self._queue.clear()
         self._moving.clear()
@@ -209,6 +213,8 @@ class World:
 
     def feed(self, event: e.Event) -> list[a.Action]:
         wanted = self.planner.handle(event, self.now)
+        if isinstance(self.planner, Planner):
+            self.kept.append(Asked(event, self.now, tuple(wanted)))
         for action in wanted:
             self.log.append((self.now, action))
             for watch in self.watchers:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
+from tests import journals
 from tests.simulated import Gateway, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
@@ -18,6 +19,7 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.scenario.model import Scenario
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.topology import CLIENT, Profile, Topology, Wish, bare, design
+from vici_mif.shell import replay
 
 GRAIN = 1.0
 """Seconds until the runner looks again where nothing happens by itself."""
@@ -105,7 +107,9 @@ class SimulatedStage:
         return list(self.world.sas.values())
 
     def verdict(self) -> list[str]:
-        return []
+        """Everything that was decided is decided again, from its journal."""
+        found = journals.differing(journals.written(self.world.kept))
+        return ["\n".join(replay.difference(each)) for each in found[:1]]
 
     # --- what it can tell ----------------------------------------------------------------
 

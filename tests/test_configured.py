@@ -18,7 +18,7 @@ from vici_mif.shell.configured import Configured
 from vici_mif.shell.daemon import Daemon, Settings
 from vici_mif.shell.log import Log
 
-GOOD = "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
+GOOD = "version: 1\nconnections:\n  hq: {links: [eth0]}\ndaemon: {journal: off}\n"
 DAEMON = DaemonStatus(version="1", charon="6.1.0", patched=True, config="c", since="")
 
 

@@ -152,7 +152,8 @@ def controller(tmp_path: Path, systemd: Systemd) -> Iterator[subprocess.Popen[st
     file = tmp_path / "config.yaml"
     file.write_text(
         "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
-        f"daemon: {{vici: {tmp_path}/none, run_dir: {tmp_path}/run, state_dir: {tmp_path}/state}}\n"
+        f"daemon: {{vici: {tmp_path}/none, run_dir: {tmp_path}/run, state_dir: {tmp_path}/state, "
+        f"journal: {tmp_path}/journal}}\n"
     )
     with own_namespace():
         child = subprocess.Popen(

@@ -43,7 +43,7 @@ class Controller:
         state = self.directory / "state"
         self.file.write_text(
             f"version: 1\nconnections:\n  {connection_name(lab)}: {connection}\n"
-            f"daemon: {{state_dir: {state}}}\n"
+            f"daemon: {{state_dir: {state}, journal: {self.directory / 'journal'}}}\n"
         )
         self._child: subprocess.Popen[bytes] | None = None
 

@@ -29,7 +29,8 @@ def two_lines(lab: Lab) -> Controller:
     name = rig.connection_name(lab)
     controller.file.write_text(
         f"version: 1\nconnections: {{{name}: {{links: {UPLINKS}}}}}\n"
-        f"daemon: {{state_dir: {lab.client.directory / 'state'}}}\n"
+        f"daemon: {{state_dir: {lab.client.directory / 'state'}, "
+        f"journal: {lab.client.directory / 'journal'}}}\n"
     )
     return controller
 

@@ -63,7 +63,7 @@ def with_inline(lab: Lab, auth: Auth, directory: Path) -> Controller:
     controller = Controller(lab)
     controller.file.write_text(
         f"version: 1\nconnections:\n  hq:\n    links: [eth0, wlan0]\n    connection:{text}\n"
-        f"daemon: {{state_dir: {directory}}}\n"
+        f"daemon: {{state_dir: {directory}, journal: {directory / 'journal'}}}\n"
     )
     return controller
 
@@ -87,6 +87,9 @@ def test_inline(
             assert secret not in controller.status().to_json()
     finally:
         controller.stop()
+    noted = (tmp_path / "journal" / "journal.jsonl").read_text()
+    assert "LoadConnection" in noted
+    assert not secret or secret not in noted
 
 
 def test_a_secret_that_is_not_there(make_lab: MakeLab, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Controller:
     def configure(self, configuration: Mapping[str, Any]) -> None:
         """Write its file; JSON is YAML."""
         tree = dict(configuration)
-        tree["daemon"] = {"state_dir": str(self._state_directory()), **tree.get("daemon", {})}
+        tree["daemon"] = {**self._directories(), **tree.get("daemon", {})}
         self.file.write_text(json.dumps(tree))
 
     def run(self) -> None:
@@ -54,14 +54,19 @@ class Controller:
         self._reader.start()
 
     def _configuration(self, connection: str) -> str:
-        state = self._state_directory()
-        return f"version: 1\nconnections:\n  {connection}\ndaemon: {{state_dir: {state}}}\n"
+        own = json.dumps(self._directories())
+        return f"version: 1\nconnections:\n  {connection}\ndaemon: {own}\n"
 
-    def _state_directory(self) -> Path:
+    @property
+    def journal(self) -> Path:
+        """The directory where it keeps its journal."""
+        return self._lab.client.directory / "journal"
+
+    def _directories(self) -> dict[str, str]:
         # /run is the host's own in the lab, /var is not
         state = self._lab.client.directory / "state"
         state.mkdir(exist_ok=True)
-        return state
+        return {"state_dir": str(state), "journal": str(self.journal)}
 
     def _listen(self) -> None:
         assert self._child is not None

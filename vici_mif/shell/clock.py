@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from vici_mif.core.journal.lines import Moment
+
 NOTICED_SLEEP = 1.0  # seconds the boot clock must run ahead of the monotonic one
 
 
@@ -27,6 +29,12 @@ def stamp() -> str:
 def ahead() -> float:
     """Seconds the boot clock is ahead of the monotonic one: all that was ever slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
+def moment(now: float) -> Moment:
+    """`now` of the monotonic clock, and what the others show."""
+    wall = utc().isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return Moment(monotonic=now, boot=now + ahead(), wall=wall)
 
 
 class Sleep:

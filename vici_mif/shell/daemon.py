@@ -24,6 +24,7 @@ from vici_mif.edges.charon import Charon
 from vici_mif.edges.control import Answer, ControlServer, Question, refusal
 from vici_mif.edges.files import FileError
 from vici_mif.edges.guard import Guard, GuardError
+from vici_mif.edges.journal import JournalFile
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.prober import Prober
 from vici_mif.edges.steering import Range, Steerer
@@ -31,6 +32,7 @@ from vici_mif.shell import clock, questions, words
 from vici_mif.shell.configured import Configured
 from vici_mif.shell.executor import Executor
 from vici_mif.shell.exits import CONFIG
+from vici_mif.shell.journal import Journal
 from vici_mif.shell.log import Log
 from vici_mif.shell.notify import Health, Service
 
@@ -63,6 +65,8 @@ class Daemon:
         self._queue: asyncio.Queue[events.Event] = asyncio.Queue()
         base = str(Path(settings.config_path).resolve().parent)
         self._planner = Planner(settings.config, base)
+        kept = JournalFile(Path(own.journal)) if own.journal != "off" else None
+        self._journal = Journal(kept, base, log)
         self._charon = Charon(settings.vici, self._emit)
         self._steerer = Steerer(Range(own.tables, own.rules))
         self._guard = Guard()
@@ -114,6 +118,7 @@ class Daemon:
                 edge.cancel()
             await asyncio.gather(*edges, return_exceptions=True)
             await server.close()
+            self._journal.close()
 
     def _footprints(self) -> tuple[Footprint, ...]:
         """Only a cache: what cannot be read is written anew."""
@@ -210,7 +215,7 @@ class Daemon:
         if isinstance(event, events.Stopping) and self._stop_at is None:
             self._stop_at = clock.monotonic() + STOP_DELAY
         self._note(event)
-        self._executor.begin(self._planner.handle(event, clock.monotonic()))
+        self._executor.begin(self._journal.handle(self._planner, event, clock.monotonic()))
 
     def _note(self, event: events.Event) -> None:
         """Each fact once: a look that found what was known is none."""

@@ -31,7 +31,7 @@ class Paths:
         self._preferred_at: dict[PathName, float] = {}
         self.leaving: frozenset[PathName] = frozenset()
         """To be drained, and a tunnel has not left yet."""
-        self._configured: Callable[[str], bool] = lambda _: True
+        self._configured: Callable[[str], bool] | None = None
         self._withdrawn: frozenset[PathName] = frozenset()
         self._trouble: dict[PathName, str] = {}
         self._poor_at: dict[PathName, float] = {}
@@ -180,7 +180,7 @@ class Paths:
         path = self._paths.get(name)
         if (path is not None and path.denied) or name in self._withdrawn:
             return False
-        if not self._configured(name.link):
+        if self._configured and not self._configured(name.link):
             return False
         return not self._remotes or name.remote in self._remotes
 

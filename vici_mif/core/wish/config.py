@@ -24,7 +24,7 @@ from vici_mif.core.wish import budget, document, inline
 from vici_mif.core.wish.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.wish.inline import Frozen, InlineConnection
 from vici_mif.core.wish.profile import PROFILES, ProbeConfig, Profile, ProfileName
-from vici_mif.core.wish.values import Command, Delay, Prefix, Range, not_empty, one_text
+from vici_mif.core.wish.values import Command, Delay, Directory, Prefix, Range, not_empty, one_text
 
 __all__ = ["Config", "ConfigError", "ConnectionConfig", "Source", "parse", "schema"]
 
@@ -193,6 +193,11 @@ class DaemonConfig(Frozen):
     state_dir: str = Field(
         default="/var/lib/vici-mif", description="Where orders.json and footprints.json stand."
     )
+    journal: Directory = Field(
+        default="/var/log/vici-mif",
+        min_length=1,
+        description="Directory of the journal, ten files of 10 MB; `off`: none is kept.",
+    )
     hooks: Hooks = Field(default=Hooks(), description="The operator's own commands.")
 
     @field_validator("tables")
@@ -256,7 +261,6 @@ LATER: frozenset[Key] = frozenset(
         ("connections", "*", "links", "*", "name"),
         ("daemon", "metrics"),
         ("daemon", "mark_mask"),
-        ("daemon", "journal"),
     }
 )
 """Keys of the full format that are not built yet."""

@@ -5,14 +5,27 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+PARSED = {"parsed": True}
+"""Context of a validation: what is read was parsed before, as the journal keeps it."""
 
 DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 DELAY_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _written(read: Callable[[object], object]) -> BeforeValidator:
+    """How an operator writes it; a value that was parsed before is taken as it is."""
+
+    def once(value: object, info: ValidationInfo) -> object:
+        return value if info.context is PARSED else read(value)
+
+    return BeforeValidator(once)
 
 
 def _delay(value: object) -> object:
@@ -68,14 +81,14 @@ def _share(value: object) -> object:
 
 Delay = Annotated[
     float,
-    BeforeValidator(_delay),
+    _written(_delay),
     WithJsonSchema({"type": ["string", "number"], "pattern": "^[0-9.]+ *(ms|s|m|h)?$"}),
 ]
 """Seconds."""
 
 Range = Annotated[
     tuple[int, int],
-    BeforeValidator(_range),
+    _written(_range),
     WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"}),
 ]
 
@@ -85,13 +98,21 @@ Prefix = Annotated[
 ]
 
 
+def _off(value: object) -> object:
+    """YAML reads `off` as a truth value."""
+    return "off" if value is False else value
+
+
+Directory = Annotated[str, BeforeValidator(_off, json_schema_input_type=str | Literal[False])]
+"""`off`: none."""
+
 Command = Annotated[
     tuple[str, ...], BeforeValidator(_command, json_schema_input_type=str | list[str])
 ]
 
 Share = Annotated[
     float,
-    BeforeValidator(_share),
+    _written(_share),
     WithJsonSchema({"type": "string", "pattern": "^[0-9.]+ *%$"}),
 ]
 """0 to 1."""

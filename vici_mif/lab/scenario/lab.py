@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from vici_mif.core.model import Sa
 from vici_mif.core.status import Status, TunnelStatus
@@ -92,7 +95,8 @@ class LabStage:
             proof.nothing_missed({place: count.dropped for place, count in counts.items()}),
             proof.nothing_in_clear(captures, trial.protected(self.lab)),
         )
-        return [str(claim) for claim in claims if not claim.holds]
+        wrong = [str(claim) for claim in claims if not claim.holds]
+        return [*wrong, *replayed(self._controller.journal)]
 
     # --- what it can tell ----------------------------------------------------------------
 
@@ -303,6 +307,13 @@ class LabStage:
         delete = ["ip", version, "rule", "del", "preference", str(preference)]
         while self.lab.client.exec(delete, check=False).returncode == 0:
             pass
+
+
+def replayed(journal: Path) -> list[str]:
+    """What today's planner decides otherwise than the controllers of this scenario did."""
+    command = [sys.executable, "-m", "vici_mif", "replay", "--quiet", str(journal)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [f"replay: {done.stdout}{done.stderr}".rstrip()] if done.returncode else []
 
 
 def _wall(at: float) -> float:

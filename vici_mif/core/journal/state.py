@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner's whole state as JSON and back: a journal's later files begin in the middle.
+
+Objects that change are written once and referred to by number afterwards; frozen data is
+written where it stands. Only classes of the core can be named, and none of their code is run.
+A state is good for the version that wrote it: it shows that version's inside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from types import MethodType
+from typing import Any
+
+from pydantic import BaseModel
+
+from vici_mif.core.journal.codec import CodecError, model_dump, model_load
+
+CORE = "vici_mif.core."
+KIND = "is"
+"""The key that tells what an object of JSON stands for."""
+
+ADDRESSES: Mapping[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        IPv4Address,
+        IPv4Interface,
+        IPv4Network,
+        IPv6Address,
+        IPv6Interface,
+        IPv6Network,
+    )
+}
+FROZEN: Mapping[str, type] = {"tuple": tuple, "frozenset": frozenset}
+MUTABLE: Mapping[str, type] = {"list": list, "set": set}
+
+
+def dump(thing: object) -> Any:
+    """A planner, or anything that it is made of. Raises TypeError for what cannot be kept."""
+    return _Writer().value(thing)
+
+
+def load(data: Any) -> Any:
+    """The reverse. Raises CodecError."""
+    try:
+        return _Reader().value(data)
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise CodecError(f"not a state of this version ({error!r})") from None
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+
+    def value(self, thing: object) -> Any:
+        if thing is None or type(thing) in (bool, int, str):
+            return thing
+        match thing:
+            case float():
+                return thing if math.isfinite(thing) else {KIND: "float", "value": repr(thing)}
+            case Enum():
+                return {KIND: _name(type(thing)), "value": thing.value}
+            case BaseModel():
+                return {KIND: _name(type(thing)), "model": model_dump(thing)}
+            case MethodType():
+                return self._method(thing)
+        return self._holding(type(thing).__name__, thing)
+
+    def _holding(self, name: str, thing: object) -> Any:
+        """What is made of other things."""
+        if ADDRESSES.get(name) is type(thing):
+            return {KIND: name, "value": str(thing)}
+        if FROZEN.get(name) is type(thing):
+            return {KIND: name, "items": self._items(thing)}  # type: ignore[arg-type]
+        if isinstance(thing, tuple):
+            return {KIND: _name(type(thing)), "items": self._items(thing)}
+        if _is_frozen(thing):
+            return {KIND: _name(type(thing)), "fields": self._fields(thing)}
+        return self._mutable(name, thing)
+
+    def _mutable(self, name: str, thing: object) -> Any:
+        """Each one once: whoever else has it has the same."""
+        if id(thing) in self._numbers:
+            return {KIND: "same", "as": self._numbers[id(thing)]}
+        number = self._numbers[id(thing)] = len(self._numbers) + 1
+        if MUTABLE.get(name) is type(thing):
+            items = self._items(thing)  # type: ignore[arg-type]
+            return {KIND: name, "number": number, "items": items}
+        if isinstance(thing, dict):
+            pairs = [[self.value(key), self.value(value)] for key, value in thing.items()]
+            return {KIND: "dict", "number": number, "items": pairs}
+        return {KIND: _name(type(thing)), "number": number, "fields": self._fields(thing)}
+
+    def _items(self, things: Iterable[object]) -> list[Any]:
+        """A set in one order, so that equal states are written alike."""
+        found = [self.value(each) for each in things]
+        return sorted(found, key=json.dumps) if isinstance(things, set | frozenset) else found
+
+    def _fields(self, thing: object) -> dict[str, Any]:
+        return {name: self.value(value) for name, value in fields(thing).items()}
+
+    def _method(self, thing: MethodType) -> Any:
+        owner = self.value(thing.__self__)
+        return {KIND: "method", "of": owner, "name": thing.__func__.__name__}
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._known: dict[int, Any] = {}
+
+    def value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        name = data[KIND]
+        match name:
+            case "float":
+                return float(data["value"])
+            case "same":
+                return self._known[data["as"]]
+            case "method":
+                return self._method(data)
+            case "dict":
+                return self._dict(data)
+        if name in ADDRESSES:
+            return ADDRESSES[name](data["value"])
+        if name in FROZEN:
+            return FROZEN[name](map(self.value, data["items"]))
+        if name in MUTABLE:
+            return self._collection(MUTABLE[name], data)
+        return self._object(_class(name), data)
+
+    def _dict(self, data: Any) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        self._known[data["number"]] = made
+        for key, value in data["items"]:
+            made[self.value(key)] = self.value(value)
+        return made
+
+    def _collection(self, kind: type, data: Any) -> Any:
+        made: Any = kind()
+        self._known[data["number"]] = made
+        add = made.append if isinstance(made, list) else made.add
+        for each in data["items"]:
+            add(self.value(each))
+        return made
+
+    def _object(self, kind: type, data: Any) -> Any:
+        if "model" in data:
+            return model_load(kind, data["model"])
+        if "value" in data:
+            return kind(data["value"])
+        if "items" in data:
+            return kind(*map(self.value, data["items"]))
+        made: Any = object.__new__(kind)
+        if "number" in data:
+            self._known[data["number"]] = made
+        for name, value in data["fields"].items():
+            object.__setattr__(made, name, self.value(value))
+        return made
+
+    def _method(self, data: Any) -> Any:
+        owner = self.value(data["of"])
+        found = getattr(type(owner), data["name"])
+        return MethodType(found, owner)
+
+
+def fields(thing: object) -> dict[str, Any]:
+    """All that an object of the core holds, in slots or in its dictionary."""
+    held = dict(getattr(thing, "__dict__", {}))
+    for kind in type(thing).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        held |= {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+    return held
+
+
+def _is_frozen(thing: object) -> bool:
+    params = getattr(thing, "__dataclass_params__", None)
+    return params is not None and bool(params.frozen)
+
+
+def _name(kind: type) -> str:
+    if not kind.__module__.startswith(CORE):
+        raise TypeError(f"{kind.__module__}.{kind.__qualname__} cannot stand in a state")
+    return f"{kind.__module__.removeprefix(CORE)}:{kind.__qualname__}"
+
+
+def _class(name: str) -> type:
+    """Only classes that the core itself defines."""
+    module, _, words = name.partition(":")
+    found: Any = importlib.import_module(CORE + module)
+    for word in words.split("."):
+        found = getattr(found, word)
+    if not isinstance(found, type) or _name(found) != name:
+        raise CodecError(f"{name} is no class of the core")
+    return found
