@@ -7,19 +7,21 @@
 #   make full     what takes longer: each patch, sanitizer, Debian's flags, mutants, guest
 #   make charon   build the patched charon
 #   make guest CMD="ip xfrm state"    run a command on a Debian kernel with ESP
+#   make images   the rig's container images, for `docker compose up` in docker/
+#   make base-image    debian:bookworm-slim and trixie-slim where no registry has them
 
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: check test full demo charon guest packages format clean
+.PHONY: check test full demo charon guest images base-image packages format clean
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not real and not build and not guest"
+	$(BIN)/pytest -q -m "not real and not build and not guest and not docker"
 
 test: $(STAMP)
 	scripts/test
@@ -37,6 +39,12 @@ charon: $(STAMP)
 guest: export COMMAND = $(CMD)
 guest: $(STAMP)
 	$(BIN)/vici-mif guest -- "$$COMMAND"
+
+images: $(STAMP)
+	scripts/images $(IMAGES)
+
+base-image:
+	eval "$$(scripts/docker-engine)" && scripts/base-image bookworm trixie
 
 packages:
 	scripts/packages

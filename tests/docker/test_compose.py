@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docker/compose.yaml, played as a new user would: up, status, an uplink goes, down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docker.conftest import ROOT, Needs
+from tests.namespace import eventually
+
+docker = pytest.importorskip("docker")
+
+PATIENCE = 120.0
+
+
+class Project:
+    """The compose file under a project name of its own, by whichever compose there is."""
+
+    def __init__(self, command: list[str], name: str) -> None:
+        self.name = name
+        self._command = [*command, "-p", name]
+
+    def __call__(self, *words: str, check: bool = True) -> str:
+        done = subprocess.run(
+            [*self._command, *words],
+            cwd=ROOT / "docker",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def client(self, *words: str, check: bool = True) -> str:
+        """A command in the container `client`."""
+        return self("exec", "-T", "client", *words, check=check)
+
+    def containers(self) -> dict[str, Any]:
+        """What the engine says of each service."""
+        label = f"com.docker.compose.project={self.name}"
+        found = docker.from_env().containers.list(filters={"label": label})
+        return {c.labels["com.docker.compose.service"]: c.attrs for c in found}
+
+    def healthy(self) -> bool:
+        state = self.containers()["client"]["State"]
+        return bool(state["Health"]["Status"] == "healthy")
+
+
+def _compose() -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        try:
+            done = subprocess.run([*command, "version"], capture_output=True, check=False)
+        except FileNotFoundError:
+            continue
+        if done.returncode == 0:
+            return command
+    pytest.skip("no docker compose: install docker-compose (scripts/packages rig)")
+
+
+@pytest.fixture(scope="module")
+def project(needs_images: Needs) -> Iterator[Project]:
+    needs_images("ours-6.1.0")
+    project = Project(_compose(), f"rig-test-{os.getpid()}")
+    try:
+        project("up", "-d")
+        yield project
+    finally:
+        project("down", "-v", "-t", "2", check=False)
+
+
+@pytest.mark.timeout(900)
+def test_up_and_a_status(project: Project) -> None:
+    """One authentication, a tunnel on each uplink; the health check is the controller's word."""
+    eventually(project.healthy, within=PATIENCE)
+
+    status = json.loads(project.client("vici-mif", "status", "--json"))
+    (peer,) = status["peers"]
+    assert (peer["state"], peer["authentications"]) == ("up", 1)
+    homes = {tunnel["home"] for tunnel in peer["tunnels"]}
+    assert {"fibre/203.0.113.1", "lte/203.0.113.1"} <= homes
+
+
+def test_an_uplink_goes(project: Project) -> None:
+    """Its tunnel is answered over the other uplink, with its inner address."""
+    eventually(project.healthy, within=PATIENCE)
+    (peer,) = json.loads(project.client("vici-mif", "status", "--json"))["peers"]
+    inner = next(t["inner"][0] for t in peer["tunnels"] if t["home"] == "fibre/203.0.113.1")
+
+    project.client("ip", "link", "set", "fibre", "down")
+    project.client("vici-mif", "status", "--wait", "degraded", "--timeout", "20", check=False)
+    said = project.client("ping", "-n", "-c", "3", "-W", "2", "-I", inner, "10.100.0.1")
+
+    assert " 0% packet loss" in said
+
+
+def test_no_container_is_privileged(project: Project) -> None:
+    """NET_ADMIN and /dev/net/tun, and no more than that."""
+    for attrs in project.containers().values():
+        config = attrs["HostConfig"]
+        assert not config["Privileged"]
+        assert [word.removeprefix("CAP_") for word in config["CapAdd"]] == ["NET_ADMIN"]
+        devices = {device["PathOnHost"] for device in config["Devices"] or ()}
+        assert devices <= {"/dev/net/tun"}
+
+
+def test_the_secret_was_made_at_the_start(project: Project) -> None:
+    """No file of the repository has it."""
+    text = project.client("cat", "/keys/secrets.conf")
+    secret = text.partition('secret = "')[2].partition('"')[0]
+
+    assert len(secret) >= 32
+    files = [path for path in Path(ROOT / "docker").rglob("*") if path.is_file()]
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []

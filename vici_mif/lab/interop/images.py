@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rig's images: what a build needs is laid into its context first, then docker builds.
+
+Wheels and sources come from this machine, because a build may have no way to Python's package
+index and should not download what is here already.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from vici_mif.build.charon import Charon, Request, default_patches
+from vici_mif.build.errors import BuildError
+from vici_mif.lab.errors import LabError
+from vici_mif.lab.interop.implementations import Image
+
+ROOT = Path(__file__).resolve().parents[3]
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+_GLIBC = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
+
+
+class SkippedError(LabError):
+    """Something of the outside world is missing; the reason is the text."""
+
+
+def build(images: Iterable[Image]) -> None:
+    """Everything these images need, and the images. Raises SkippedError and LabError."""
+    wanted = list(images)
+    if any(image.target == "controller" for image in wanted):
+        _wheels(ROOT / "docker" / "wheels", sorted({image.suite for image in wanted}))
+    for image in wanted:
+        _run([str(ROOT / "scripts" / "base-image"), image.suite], "the base image")
+        if image.release:
+            _source(image.release, ROOT / "docker" / "sources" / image.release)
+        _build(image)
+
+
+def _build(image: Image) -> None:
+    arguments = {"BASE": image.base} | ({"RELEASE": image.release} if image.release else {})
+    given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
+    what = ["--file", "docker/Dockerfile", "--target", image.target, "--tag", image.name]
+    print(f"building {image.name}", file=sys.stderr, flush=True)
+    _run(["docker", "build", "--quiet", *given, *what, "."], image.name, _builder())
+
+
+def _builder() -> Mapping[str, str]:
+    """BuildKit passes over stages that are not needed; a client may lack it."""
+    version = _output(["docker", "version", "--format", "{{.Client.Version}}"])
+    embedded = int(version.split(".")[0] or 0) < 23
+    buildx = (
+        embedded
+        or not subprocess.run(
+            ["docker", "buildx", "version"], capture_output=True, check=False
+        ).returncode
+    )
+    return {"DOCKER_BUILDKIT": "1" if buildx else "0"}
+
+
+def _wheels(into: Path, suites: Sequence[str]) -> None:
+    """Our wheel, made anew, and those of what it needs, unless they are there."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    for old in into.glob("vici_mif-*.whl"):
+        old.unlink()
+    # the same files give the same wheel, so that a build finds its layer again
+    epoch = {"SOURCE_DATE_EPOCH": "315532800"}
+    _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(into), str(ROOT)], "our wheel", epoch)
+    ours = str(next(into.glob("vici_mif-*.whl")))
+    tags = [word for tag in _GLIBC for word in ("--platform", f"{tag}_{platform.machine()}")]
+    for python in (PYTHONS[suite] for suite in suites):
+        found = ["--find-links", str(into), "--dest", str(into), "--only-binary=:all:"]
+        fetch = [*pip, "download", *found, "--python-version", python, *tags, ours]
+        offline = subprocess.run([*fetch, "--no-index"], capture_output=True, check=False)
+        if offline.returncode:
+            _run(fetch, f"wheels for Python {python}")
+
+
+def _source(release: str, into: Path) -> None:
+    """The release's source as `vici-mif charon build` finds it."""
+    if into.is_dir():
+        return
+    try:
+        _, source = Charon().pick(Request(default_patches(), release))
+    except BuildError as error:
+        raise SkippedError(str(error)) from error
+    fresh = into.with_name(f".{into.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for file in filter(None, (source.tarball, source.debian)):
+        shutil.copy(file, fresh)
+    fresh.rename(into)
+
+
+def _run(command: Sequence[str], what: str, extra: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **(extra or {})}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    if done.returncode == 69:
+        raise SkippedError(done.stdout.strip())
+    if done.returncode:
+        end = "\n".join(done.stdout.splitlines()[-25:])
+        raise LabError(f"{what}: `{' '.join(command[:3])} …` ended with {done.returncode}:\n{end}")
+
+
+def _output(command: Sequence[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError as error:
+        raise SkippedError(f"skipped: no {command[0]} (scripts/packages rig)") from error
