@@ -16,7 +16,7 @@ from vici_mif.core.status import (
     Status,
     TunnelStatus,
 )
-from vici_mif.shell import render
+from vici_mif.shell import columns, render
 
 NOW = datetime(2026, 11, 20, 21, 0, 0, tzinfo=UTC)
 
@@ -57,6 +57,10 @@ def path(link: str, state: str, why: str = "") -> PathStatus:
     )
 
 
+def measured(path: PathStatus) -> PathStatus:
+    return path.model_copy(update={"rtt_s": 0.0091, "jitter_s": 0.0012, "loss": 0.004})
+
+
 def report(*tunnels: TunnelStatus, paths: tuple[PathStatus, ...], why: str = "") -> Status:
     return Status(
         daemon=DaemonStatus(
@@ -93,19 +97,22 @@ def test_a_row_for_each_path() -> None:
     found = rows(
         report(
             tunnel(1, "eth0/203.0.113.1", "eth0/203.0.113.1", 4100),
-            paths=(path("eth0", "active"), path("wlan0", "failed", "no answer")),
+            paths=(measured(path("eth0", "active")), path("wlan0", "failed", "no answer")),
             why="one path does not answer",
         )
     )
 
-    assert found[0] == cells("peer hq degraded mode: per-path 1 authentication, 2 cloned")
+    assert found[0] == cells(
+        "peer hq degraded mode: per-path paths 1/2 in use auth: 1 full, 2 cloned"
+    )
     assert found[1] == cells("one path does not answer")
-    assert found[2] == cells("PATH LOCAL REMOTE STATE TUNNEL INNER TX RX SINCE WHY")
+    assert found[2] == cells("PATH STATE RTT JIT LOSS TUNNEL INNER TX RX SINCE LOCAL REMOTE WHY")
     assert found[3] == cells(
-        "eth0/203.0.113.1 192.168.1.2 203.0.113.1 active #1 10.3.0.1 4.1k 8.2k 3h12m -"
+        "eth0/203.0.113.1 active 9.1ms 1.2ms 0.4% #1 10.3.0.1 4.1k 8.2k 3h12m "
+        "192.168.1.2 203.0.113.1 -"
     )
     assert found[4] == cells(
-        "wlan0/203.0.113.1 192.168.1.2 203.0.113.1 failed - - - - 3h12m no answer"
+        "wlan0/203.0.113.1 failed - - - - - - - 3h12m 192.168.1.2 203.0.113.1 no answer"
     )
 
 
@@ -163,7 +170,7 @@ def test_orders_follow() -> None:
 )
 def test_size(count: int, text: str) -> None:
     """Three digits are enough for people."""
-    assert render.size(count) == text
+    assert columns.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_size(count: int, text: str) -> None:
 )
 def test_age(since: str, text: str) -> None:
     """Two units at most; a clock set back gives no negative age."""
-    assert render.age(since, NOW) == text
+    assert columns.age(since, NOW) == text
 
 
 def test_what_is_ordered_of_a_path_stands_beside_its_state() -> None:
@@ -202,3 +209,83 @@ def test_what_others_took_away_is_told() -> None:
     assert "put back: 3 times rules or routes, 1 times the nftables table" in render.status(
         quiet.restored(routing=3, guard=1), NOW
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0.0004, "0.4ms"), (0.0099, "9.9ms"), (0.00997, "10ms"), (0.048, "48ms"),
+     (0.9996, "1000ms"), (1.25, "1.2s")],
+)  # fmt: skip
+def test_span(seconds: float | None, text: str) -> None:
+    """Two or three digits."""
+    assert columns.span(seconds) == text
+
+
+def crowded() -> Status:
+    """Four paths, one of them IPv6, a parked tunnel, a spare, and a lot to say."""
+    here, there = "eth0/203.0.113.1", "wwan0/2001:db8:77:88::1"
+    away = tunnel(22, there, here, 7_000_000).model_copy(
+        update={"why": f"{there}: 7 s of 10 s hold-down left, it broke 3 times"}
+    )
+    spare = tunnel(23, here, "wlan0/203.0.113.1").model_copy(update={"home": None})
+    six = path("wwan0", "failed", "no answer to 3 tests by IKE, the last one 4 s ago")
+    return report(
+        tunnel(21, here, here, 41_000_000),
+        away,
+        spare,
+        paths=(
+            measured(path("eth0", "active")),
+            path("wlan0", "active"),
+            six.model_copy(update={"name": there, "remote": "2001:db8:77:88::1"}),
+            path("usb0", "denied", "denied by configuration"),
+        ),
+        why="the tunnel of wwan0/2001:db8:77:88::1 is on eth0/203.0.113.1",
+    )
+
+
+@pytest.mark.parametrize("width", [80, 100, 60, 50])
+def test_all_that_matters_fits(width: int) -> None:
+    """On a narrow terminal a line more says what the row has no room for; none is longer."""
+    text = render.status(crowded(), NOW, width)
+    flat = " ".join(text.split())
+
+    assert max(map(len, text.splitlines())) <= width
+    for wanted in ("#21 10.3.0.21", "#22 of wwan0", "10.3.0.22", "7 s of 10 s hold-down", "spare"):
+        assert wanted in flat
+    for wanted in ("failed", "no answer to 3 tests", "denied by configuration"):
+        assert wanted in flat
+
+
+def test_eighty_columns_have_every_figure() -> None:
+    """Round trip, jitter, loss and bytes of each path in its row."""
+    lines = render.status(crowded(), NOW, 80).splitlines()
+    row = next(line for line in lines if line.startswith("eth0/"))
+
+    assert row.split() == cells("eth0/203.0.113.1 active 9.1ms 1.2ms 0.4% 41.0M 82.0M 3h12m")
+
+
+def test_a_wide_terminal_has_one_row_each() -> None:
+    """As in a pipe."""
+    assert render.status(crowded(), NOW, 400) == render.status(crowded(), NOW)
+
+
+def test_rates_stand_in_the_place_of_bytes() -> None:
+    """Watched, a path shows what goes through it now."""
+    rates = {("hq", "eth0/203.0.113.1"): (41_000_000.0, 812.4)}
+    text = render.status(crowded(), NOW, None, rates)
+
+    assert "41.0M/s" in text
+    assert "812/s" in text
+
+
+def test_nobody_speaks_to_the_terminal() -> None:
+    """An escape sequence in somebody's name is shown, not obeyed."""
+    found = report(paths=(path("eth0", "failed", "\x1b[2Jno\x07 answer"),))
+
+    assert "?[2Jno? answer" in render.status(found, NOW)
+
+
+def test_a_short_page_says_what_is_missing() -> None:
+    """The end of the list is not silently cut off."""
+    assert render.cut(["a", "b", "c", "d"], 3) == ["a", "b", "... 2 lines more"]
+    assert render.cut(["a", "b", "c"], 3) == ["a", "b", "c"]

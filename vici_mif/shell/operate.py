@@ -20,7 +20,7 @@ from vici_mif.edges.guard import GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.orders import OrdersError
 from vici_mif.edges.steering import Range
-from vici_mif.shell import asking, clock, offline, places, render
+from vici_mif.shell import asking, clock, offline, places, render, watch
 from vici_mif.shell.asking import LOOK_DELAY, Refused, complain
 from vici_mif.shell.exits import FAILED, NO_CONTROLLER, NOT_PERMITTED, OK, USAGE
 from vici_mif.shell.places import Places
@@ -38,7 +38,11 @@ def status_arguments(sub: argparse.ArgumentParser) -> None:
     places.arguments(sub)
     sub.add_argument("peer", nargs="?", help="only this peer")
     sub.add_argument("--json", action="store_true", help="the same for programs")
-    sub.add_argument("--wait", choices=STATES, metavar="STATE", help="wait for up, degraded, down")
+    either = sub.add_mutually_exclusive_group()
+    either.add_argument(
+        "--wait", choices=STATES, metavar="STATE", help="wait for up, degraded, down"
+    )
+    either.add_argument("--watch", action="store_true", help="draw it again each second")
     sub.add_argument("--timeout", type=float, default=60.0, metavar="S", help="of --wait (60)")
 
 
@@ -46,10 +50,12 @@ def status(args: argparse.Namespace) -> int:
     """Print what is known and end with the worst state of the peers."""
     where = places.to_ask(args)
     try:
+        if args.watch:
+            return watch.watch(where, args.peer, json=args.json)
         found = _wait(where, args) if args.wait else asking.status(where, args.peer)
     except Refused as error:
         return complain(str(error), error.code)
-    print(found.to_json() if args.json else render.status(found, clock.utc()))
+    print(found.to_json() if args.json else render.status(found, clock.utc(), watch.width()))
     return found.exit_code
 
 
