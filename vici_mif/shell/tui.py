@@ -22,10 +22,9 @@ STYLES = {
     r"\b(degraded|waiting|drained|denied|poor|to be drained)\b": "yellow",
     r"\b(down|failed|silent)\b": "bold red",
     r"^(PATH|ORDER) .*$": "dim",
-    r"^ {4}.*$": "dim",
     r"^vici-mif .*$": "dim",
 }
-"""By what stands in a line."""
+"""By what stands in a line; of lines that explain the one above, nothing."""
 
 
 @contextmanager
@@ -40,6 +39,9 @@ def coloured(text: str, height: int) -> Text:
     """The same characters."""
     lines = [Text(line, no_wrap=True, overflow="crop") for line in cut(text.splitlines(), height)]
     for line in lines:
+        if line.plain.startswith(" "):
+            line.stylize("dim")
+            continue
         for pattern, style in STYLES.items():
             line.highlight_regex(pattern, style)
     return Text("\n", no_wrap=True, overflow="crop").join(lines)
