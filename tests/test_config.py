@@ -144,9 +144,24 @@ MISTAKES = {
         one("probe: {delay_recovery: 100ms}"),
         ["c0.yaml:3:31: connections.hq.probe.delay_recovery: expected no more than `delay`"],
     ),
-    "later: gateway": (
-        TWO_LINES + "gateway: {connections: [rw]}\n",
-        ["c0.yaml:4:1: gateway: comes in a later version"],
+    "gateway: one of our own": (
+        TWO_LINES + "gateway: {connections: [hq]}\n",
+        [
+            "c0.yaml:4:11: gateway.connections: hq is one of connections: there we begin, "
+            "here the peers"
+        ],
+    ),
+    "gateway: nobody": (
+        TWO_LINES + "gateway: {connections: []}\n",
+        ["c0.yaml:4:24: gateway.connections: expected at least one"],
+    ),
+    "gateway: unknown check": (
+        TWO_LINES + "gateway: {connections: rw, source_check: maybe}\n",
+        ["c0.yaml:4:42: gateway.source_check: expected 'off', 'count' or 'drop', found 'maybe'"],
+    ),
+    "neither peers nor a gateway": (
+        "version: 1\n",
+        ["c0.yaml:1:1: expected connections, or a gateway"],
     ),
     "later: metrics": (
         TWO_LINES + "daemon:\n  metrics: '127.0.0.1:9791'\n",
@@ -235,7 +250,7 @@ MISTAKES = {
         ],
     ),
     "a list": ("- 1\n", ["c0.yaml:1:1: expected keys and values (`version: 1`)"]),
-    "empty": ("", ["c0.yaml:1:1: version: missing", "c0.yaml:1:1: connections: missing"]),
+    "empty": ("", ["c0.yaml:1:1: version: missing"]),
     "an alias in itself": (
         "version: 1\nconnections: &a {hq: *a}\n",
         ["c0.yaml:2:14: connections.hq: an alias that contains itself"],
@@ -358,3 +373,12 @@ def test_any_tree_is_read_or_refused_with_places(tree: object) -> None:
 def test_schemas_are_current(name: str, schema: object) -> None:
     """docs/ has the schemas as the code has them (`scripts/schemas` writes them)."""
     assert json.loads((ROOT / "docs" / name).read_text()) == schema
+
+
+def test_a_gateway_needs_no_connections() -> None:
+    """A word for a list, and YAML's own idea of `off`."""
+    wish = read("version: 1\ngateway: {connections: rw, source_check: off}\n")
+
+    assert wish.gateway is not None
+    assert (wish.gateway.connections, wish.gateway.source_check) == (("rw",), "off")
+    assert read("version: 1\ngateway: {connections: [a, b]}\n").gateway is not None

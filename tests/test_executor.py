@@ -18,6 +18,7 @@ from vici_mif.edges import names, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard
 from vici_mif.edges.prober import Prober
+from vici_mif.edges.sources import Sources
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import executor
 from vici_mif.shell.executor import Executor
@@ -36,7 +37,9 @@ def carry(tmp_path: Path) -> Carry:
         charon = Charon(str(tmp_path / "charon.vici"), facts.append)
         prober = Prober(facts.append)
         log = Log(verbose=False)
-        work = Executor(charon, Steerer(Range()), Guard(), prober, tmp_path, facts.append, log)
+        work = Executor(
+            charon, Steerer(Range()), Guard(), Sources(print), prober, tmp_path, facts.append, log
+        )
         work.begin(wanted)
         await work.settle(10)
         assert work.failure is None
@@ -149,7 +152,9 @@ def test_a_mistake_of_ours_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.M
         charon = Charon("", facts.append)
         log = Log(verbose=False)
         prober = Prober(facts.append)
-        work = Executor(charon, Steerer(Range()), Guard(), prober, tmp_path, facts.append, log)
+        work = Executor(
+            charon, Steerer(Range()), Guard(), Sources(print), prober, tmp_path, facts.append, log
+        )
         monkeypatch.setattr(executor.orders, "write", lambda *_: [][1])
         work.begin([actions.StoreOrders("t", ())])
         await work.settle(5)

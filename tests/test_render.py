@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -10,13 +11,16 @@ import pytest
 from vici_mif.core.status import (
     ChildStatus,
     DaemonStatus,
+    FamilyStatus,
+    GatewayStatus,
     OrderStatus,
     PathStatus,
     PeerStatus,
+    SourcesStatus,
     Status,
     TunnelStatus,
 )
-from vici_mif.shell import columns, render
+from vici_mif.shell import columns, families, render
 
 NOW = datetime(2026, 11, 20, 21, 0, 0, tzinfo=UTC)
 
@@ -289,3 +293,41 @@ def test_a_short_page_says_what_is_missing() -> None:
     """The end of the list is not silently cut off."""
     assert render.cut(["a", "b", "c", "d"], 3) == ["a", "b", "... 2 lines more"]
     assert render.cut(["a", "b", "c"], 3) == ["a", "b", "c"]
+
+
+def test_a_gateway_has_a_line_for_each_family() -> None:
+    """Sums first, then what the check of sources found, then who is here."""
+    sources = SourcesStatus(
+        mode="drop",
+        known=2,
+        refused=1,
+        new_packets=3,
+        refused_packets=40,
+        spread_packets=5,
+        full_packets=1,
+    )
+    family = FamilyStatus(
+        id=1,
+        connection="rw",
+        identity="carol",
+        tunnels=2,
+        paths=("203.0.113.1 -> 192.0.2.7", "203.0.113.1 -> 192.0.2.8"),
+        inner=("10.3.0.1",),
+        rx_bytes=81_000,
+        tx_bytes=5,
+        age_s=3700.0,
+        refused=2,
+        why="2 clones refused: limit",
+    )
+    shown = families.lines(
+        GatewayStatus(families=(family,), tunnels=2, refused=2, read="", sources=sources)
+    )
+
+    assert shown[0] == "gateway  1 families, 2 tunnels  2 clones refused"
+    assert shown[1].split(": ", 1)[1] == (
+        "drop, 2 sources known, 1 refused; packets: 40 dropped, 3 from new sources, "
+        "6 from more than are remembered"
+    )
+    row = dict(zip(shown[2].split(), re.split(r" {2,}", shown[3]), strict=True))
+    assert row["REMOTE"] == "192.0.2.7,192.0.2.8"
+    assert (row["AGE"], row["RX"], row["WHY"]) == ("1h01m", "81.0k", "2 clones refused: limit")

@@ -1,108 +1,313 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the source comes from."""
+"""The outer source check against real packets: what the table lets in is read from a socket."""
 
-import contextlib
-import functools
-import http.server
-import threading
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from tests.release import TARBALL, packaging, release
-from vici_mif.build.cache import Cache
-from vici_mif.build.errors import BuildError
-from vici_mif.build.sources import Sources, in_directory, upstream_version
+from tests.namespace import ip, own_namespace
+from vici_mif.core.events import SourcesSeen
+from vici_mif.core.gateway.source import Source, SourceCounts, SourceWish
+from vici_mif.edges import nft, sources
+from vici_mif.edges.sources import FAMILY, TABLE, Sources
+
+pytestmark = pytest.mark.real
+
+HERE, HERE6 = "10.9.0.1", "2001:db8:9::1"
+HOME = ip_address("10.9.1.1")
+SPI = 0xC0FFEE01
+FORGED = 100_000
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a directory and keeps silent."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing."""
-
-
-@contextlib.contextmanager
-def site(directory: Path) -> Iterator[str]:
-    """A release site on the loopback."""
-    handler = functools.partial(Quiet, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+@pytest.fixture(autouse=True)
+def _gateway() -> Iterator[None]:
+    """HERE receives; whoever sends, sends over loopback, under any address."""
+    with own_namespace():
+        ip(f"addr add {HERE}/32 dev lo")
+        ip(f"addr add {HERE6}/128 dev lo nodad")
+        yield
 
 
-@pytest.mark.parametrize("name", [TARBALL, "strongswan_9.9.9.orig.tar.bz2"])
-def test_named_directory(tmp_path: Path, name: str) -> None:
-    """The tarball under upstream's name or Debian's."""
-    base = release(tmp_path, name)
-    assert in_directory(tmp_path, base).tarball == tmp_path / name
+class Wire:
+    """Sends packets with any source, and counts what charon's socket would get."""
+
+    def __init__(
+        self, raw: socket.socket, raw6: socket.socket, inside: list[socket.socket]
+    ) -> None:
+        self._raw, self._raw6, self._inside = raw, raw6, inside
+
+    def esp(self, source: str, spi: int = SPI, *, udp: bool = True, port: int = 4500) -> None:
+        """One packet of ESP, in UDP or bare."""
+        payload = struct.pack("!II", spi, 1) + bytes(16)
+        if udp:
+            payload = struct.pack("!HHHH", port, 4500, 8 + len(payload), 0) + payload
+        protocol = socket.IPPROTO_UDP if udp else 50
+        if ":" in source:
+            self._send6(source, protocol, payload)
+            return
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0)
+        head += socket.inet_aton(source) + socket.inet_aton(HERE)
+        self._raw.sendto(head + payload, (HERE, 0))
+
+    def _send6(self, source: str, protocol: int, payload: bytes) -> None:
+        assert protocol == 50  # a checksum of zero is no UDP in IPv6 (RFC 8200, 8.1)
+        addresses = socket.inet_pton(socket.AF_INET6, source)
+        addresses += socket.inet_pton(socket.AF_INET6, HERE6)
+        head = struct.pack("!IHBB", 0x60000000, len(payload), protocol, 64)
+        self._raw6.sendto(head + addresses + payload, (HERE6, 0))
+
+    def arrived(self) -> int:
+        """How many got in since the last time."""
+        count = 0
+        for one in self._inside:
+            try:
+                while one.recv(2048):
+                    count += 1
+            except BlockingIOError:
+                pass
+        return count
 
 
-def test_the_packaging_beside_it_is_taken(tmp_path: Path) -> None:
-    """The version of base first, else the newest."""
-    base = release(tmp_path)
-    packaging(tmp_path, "9.9.9-3")
-    newest = in_directory(tmp_path, base)
-    packaging(tmp_path, "9.9.9-1")
-    assert [newest.label, in_directory(tmp_path, base).label] == [
-        "Debian source package 9.9.9-3",
-        "Debian source package 9.9.9-1",
+@contextmanager
+def wire() -> Iterator[Wire]:
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    raw6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    inside = [
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, 50),
+        socket.socket(socket.AF_INET6, socket.SOCK_RAW, 50),
     ]
+    inside[0].bind((HERE, 4500))
+    for one in inside:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        one.setblocking(False)
+    try:
+        yield Wire(raw, raw6, inside)
+    finally:
+        for one in (raw, raw6, *inside):
+            one.close()
 
 
-def test_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
-    """Neither the expected nor the found sum is kept back."""
-    base = replace(release(tmp_path), sha256="1" * 64)
-    with pytest.raises(BuildError, match=r"is not the release: its SHA-256 is .*, base says 1111"):
-        in_directory(tmp_path, base)
+def known(*addresses: IPv4Address | IPv6Address, spi: int = SPI) -> frozenset[Source]:
+    return frozenset(Source(spi, address) for address in addresses)
 
 
-def test_a_series_that_stands_on_debian_wants_its_packaging(tmp_path: Path) -> None:
-    """The bare release would not take the patches."""
-    base = replace(release(tmp_path), needs_debian=True)
-    with pytest.raises(BuildError, match="lacks Debian's patches"):
-        in_directory(tmp_path, base)
+def table(*wishes: SourceWish | None) -> list[SourcesSeen]:
+    """One after the other, and what was seen at the end."""
+    seen: list[SourcesSeen] = []
+
+    async def act() -> None:
+        edge = Sources(seen.append)
+        for wish in wishes:
+            await edge.apply(wish)
+
+    asyncio.run(act())
+    return seen
 
 
-def test_upstream_is_fetched_and_kept(tmp_path: Path) -> None:
-    """The second site is tried when the first has nothing; a second call needs neither."""
-    base = release(tmp_path / "site")
-    with site(tmp_path / "site") as url:
-        sites = (f"{url}/old/{{tarball}}", f"{url}/{{tarball}}")
-        sources = Sources(Cache(tmp_path / "cache"), sites=sites)
-        assert sources.upstream(base).tarball.read_bytes()
-    assert "downloaded before" in sources.kept(base).label
+def look() -> SourcesSeen:
+    """What the table remembers now."""
+    seen: list[SourcesSeen] = []
+    edge = Sources(seen.append)
+    asyncio.run(edge._look_once())
+    return seen[0] if seen else SourcesSeen((), SourceCounts())
 
 
-def test_a_wrong_file_upstream_is_not_kept(tmp_path: Path) -> None:
-    """What does not have the checksum leaves nothing behind."""
-    base = replace(release(tmp_path / "site"), sha256="1" * 64)
-    with site(tmp_path / "site") as url:
-        sources = Sources(Cache(tmp_path / "cache"), sites=(f"{url}/{{tarball}}",))
-        with pytest.raises(BuildError, match="is not the release"):
-            sources.upstream(base)
-    assert list((tmp_path / "cache/sources").iterdir()) == []
+@pytest.mark.parametrize("udp", [True, False], ids=["in UDP", "bare"])
+def test_strangers_pass_and_are_remembered(udp: bool) -> None:
+    """The known source is no news; a new one passes; other SPIs are none of our business."""
+    with wire() as packets:
+        table(SourceWish(drop=True, known=known(HOME)))
+        packets.esp(str(HOME), udp=udp)
+        packets.esp("10.9.2.1", udp=udp)
+        packets.esp("10.9.2.2", spi=SPI + 1, udp=udp)
+        assert packets.arrived() == 3
+
+    seen = look()
+    assert {s for s, _ in seen.newcomers} == {Source(SPI, ip_address("10.9.2.1"))}
+    assert (seen.counts.new, seen.counts.refused) == (1, 0)
 
 
-def test_a_named_directory_comes_first_and_the_reasons_are_told(tmp_path: Path) -> None:
-    """Which way was taken, and why those before it were not."""
-    base = release(tmp_path / "kept")
-    cache = Cache(tmp_path / "cache")
-    (cache.room("sources/9.9.9") / TARBALL).write_bytes((tmp_path / "kept" / TARBALL).read_bytes())
-    (tmp_path / "empty").mkdir()
-    source, reasons = Sources(cache, tmp_path / "empty").find(base)
-    assert "downloaded before" in source.label
-    assert len(reasons) == 1
-    assert reasons[0].startswith("named directory: ")
+def test_ports_are_not_compared() -> None:
+    """A NAT gives another one whenever it likes."""
+    with wire() as packets:
+        table(SourceWish(drop=True, known=known(HOME)))
+        for port in (4500, 1024, 60000):
+            packets.esp(str(HOME), port=port)
+        assert packets.arrived() == 3
+    assert look().counts.new == 0
+
+
+def test_ike_beside_esp_is_never_looked_at() -> None:
+    """Four zeros before it: the non-ESP marker, also where somebody lists that as an SPI."""
+    with wire() as packets:
+        table(SourceWish(drop=True, known=known(HOME, spi=0), refused=known(HOME, spi=0)))
+        packets.esp("10.9.2.1", spi=0)
+        assert packets.arrived() == 1
+    assert look().counts.new == 0
 
 
 @pytest.mark.parametrize(
-    ("version", "expected"),
-    [("6.0.1-6+deb13u7", "6.0.1"), ("1:6.1.0-2", "6.1.0"), ("6.1.0", "6.1.0")],
+    ("home", "stranger", "udp"),
+    [
+        ("10.9.1.1", "10.9.3.3", True),
+        ("10.9.1.1", "10.9.3.3", False),
+        ("2001:db8:1::1", "2001:db8:3::3", False),
+    ],
+    ids=["in UDP", "bare", "IPv6"],
 )
-def test_upstream_version(version: str, expected: str) -> None:
-    """Epoch and revision are Debian's."""
-    assert upstream_version(version) == expected
+@pytest.mark.parametrize("drop", [True, False], ids=["drop", "count"])
+def test_a_refused_source_is_counted_or_dropped(
+    home: str, stranger: str, udp: bool, drop: bool
+) -> None:
+    """The same SPI from its known source goes on, and pardon is pardon."""
+    good = known(ip_address(home))
+    with wire() as packets:
+        table(
+            SourceWish(drop, known=good),
+            SourceWish(drop, known=good, refused=known(ip_address(stranger))),
+        )
+        for _ in range(5):
+            packets.esp(stranger, udp=udp)
+        assert packets.arrived() == (0 if drop else 5)
+        packets.esp(home, udp=udp)
+        assert packets.arrived() == 1
+        assert look().counts.refused == 5
+
+        table(SourceWish(drop, known=good | known(ip_address(stranger))))
+        packets.esp(stranger, udp=udp)
+        assert packets.arrived() == 1
+
+
+def test_only_the_difference_is_written() -> None:
+    """A move changes two elements; what the kernel learned of others stays."""
+    with wire() as packets:
+        edge = Sources(lambda _: None)
+        before = SourceWish(drop=True, known=known(HOME))
+        asyncio.run(edge.apply(before))
+        packets.esp("10.9.2.1")
+        asyncio.run(edge.apply(SourceWish(drop=True, known=known(ip_address("10.9.5.5")))))
+        packets.esp("10.9.5.5")
+        assert packets.arrived() == 2
+    seen = look()
+    assert {s for s, _ in seen.newcomers} == {Source(SPI, ip_address("10.9.2.1"))}
+    assert seen.counts.new == 1
+
+
+@pytest.mark.parametrize("nat", [False, True], ids=["own addresses", "behind a NAT"])
+def test_no_honest_move_is_stopped_under_forged_sources(nat: bool) -> None:
+    """20 moves to addresses nobody announced, among 100,000 forged sources: nothing is dropped.
+
+    The controller refuses whom it can meanwhile. What the kernel remembers stays bounded.
+    """
+    chance = random.Random(20)
+    edge = Sources(lambda _: None)
+    at = HOME
+    refused: frozenset[Source] = frozenset()
+    with wire() as packets:
+        asyncio.run(edge.apply(SourceWish(drop=True, known=known(at))))
+        for move in range(20):
+            for _ in range(FORGED // 20):
+                packets.esp(str(IPv4Address(0x0B000000 + chance.randrange(1 << 24))))
+            packets.arrived()
+            new = ip_address(f"10.9.{100 + move}.{chance.randrange(1, 255)}")
+            for _ in range(10):  # on their way before charon and the controller know
+                packets.esp(str(new), port=chance.randrange(1024, 65535) if nat else 4500)
+            assert packets.arrived() == 10
+            refused |= frozenset(s for s, _ in look().newcomers[:8]) - known(new)
+            at = new
+            asyncio.run(edge.apply(SourceWish(True, known=known(at), refused=refused)))
+            packets.esp(str(at))
+            assert packets.arrived() == 1
+    seen = look()
+    assert len(seen.newcomers) <= 2 * 4 + 20  # four at once, and one more in 15 s
+    assert seen.counts.spread > FORGED // 2
+
+
+def test_forged_sources_of_many_spis_are_bounded() -> None:
+    """However many SPIs: no more newcomers than there is room for, and all of it passes."""
+    with wire() as packets:
+        spis = range(SPI, SPI + 3000)
+        good = frozenset(Source(spi, HOME) for spi in spis)
+        table(SourceWish(drop=True, known=good))
+        for spi in spis:
+            for host in range(3):
+                packets.esp(f"10.9.9.{host}", spi=spi)
+            if spi % 500 == 0:
+                packets.arrived()
+    seen = look()
+    assert len(seen.newcomers) <= sources.MOST
+    assert seen.counts.new + seen.counts.full + seen.counts.spread == 9000
+    assert seen.counts.full > 0
+
+
+def test_what_others_take_away_is_put_back_and_counted() -> None:
+    """`flush ruleset` is a habit of firewalls; a table nobody wants any more goes."""
+
+    async def act() -> int:
+        edge = Sources(lambda _: None)
+        await edge.apply(SourceWish(drop=True, known=known(HOME)))
+        watch = asyncio.create_task(edge.watch())
+        try:
+            await asyncio.sleep(0)
+            for _ in range(200):
+                await nft.run("flush", "ruleset")
+                await asyncio.sleep(0.05)
+                if edge.restored and await nft.present(FAMILY, TABLE):
+                    return edge.restored
+            return 0
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    assert asyncio.run(act()) >= 1
+    table(None)
+    assert not asyncio.run(nft.present(FAMILY, TABLE))
+
+
+def test_a_table_that_was_tampered_with_is_made_anew() -> None:
+    """An element that others deleted makes a change fail once; the next one makes all of it."""
+    edge = Sources(lambda _: None)
+    first = SourceWish(drop=True, known=known(HOME))
+    second = SourceWish(drop=True, known=known(ip_address("10.9.7.7")))
+
+    async def act() -> None:
+        await edge.apply(first)
+        await nft.run("flush", "set", FAMILY, TABLE, "known4")
+        with pytest.raises(nft.NftError):
+            await edge.apply(second)
+        await edge.apply(second)
+
+    asyncio.run(act())
+    with wire() as packets:
+        packets.esp("10.9.7.7")
+        assert packets.arrived() == 1
+    assert look().counts.new == 0
+
+
+def test_thousands_of_sources_take_moments() -> None:
+    """4,000 at once, then one that moves: a transaction of two elements."""
+    many = frozenset(Source(SPI + n, HOME + n) for n in range(4000))
+    edge = Sources(lambda _: None)
+    moved = many - {Source(SPI, HOME)} | known(ip_address("10.200.0.1"))
+
+    async def act() -> float:
+        await edge.apply(SourceWish(drop=True, known=many))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await edge.apply(SourceWish(drop=True, known=moved))
+        return loop.time() - begun
+
+    assert asyncio.run(act()) < 2
+    with wire() as packets:
+        packets.esp("10.200.0.1")
+        assert packets.arrived() == 1
+    assert look().counts.new == 0

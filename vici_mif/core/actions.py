@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vici_mif.core.gateway.source import SourceWish
 from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.model import GuardWish, IPAddress, Order, Pair, Section, Steering
 from vici_mif.core.probe import ProbeWish
@@ -67,6 +68,17 @@ class Probe:
     tag: str
     ike_id: int
     pair: Pair
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AskPeer:
+    """probe, to wherever charon has the peer now: is it there?"""
+
+    tag: str
+    ike_id: int
+    local: IPAddress
+    """Our address; the peer's is the one in use."""
     tries: int = 1
 
 
@@ -177,6 +189,14 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSources:
+    """Make the table of outer sources exactly this; None: no table."""
+
+    tag: str
+    wish: SourceWish | None
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """Watch exactly these tunnels from inside; what is found becomes PathHealth."""
 
@@ -232,6 +252,7 @@ CharonAction = (
     | Migrate
     | Unpin
     | Probe
+    | AskPeer
     | CreateChild
     | Initiate
     | Terminate
@@ -248,6 +269,7 @@ Action = (
     CharonAction
     | Steer
     | Guard
+    | CheckSources
     | Watch
     | Resolve
     | StoreOrders

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vici_mif.core.gateway.source import Source, SourceCounts
 from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
 from vici_mif.core.probe import ProbeWish, Verdict
@@ -87,6 +88,17 @@ class SaRekeyed:
     new: Sa
 
 
+@dataclass(frozen=True, slots=True)
+class CloneRefused:
+    """A peer asked for a clone and this end refused (ike-clone with `initiator = no`)."""
+
+    unique_id: int
+    reason: str
+    """A word of docs/vici.md: limit, rate, temporary ..."""
+    count: int = 0
+    """How many were refused to its family in all."""
+
+
 # --- kernel and names ------------------------------------------------------
 
 
@@ -95,6 +107,15 @@ class LinksSeen:
     """All links with their addresses (without lo, tunnels of ours and of charon)."""
 
     links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesSeen:
+    """What the kernel saw of outer sources that are not known, with CheckSources."""
+
+    newcomers: tuple[tuple[Source, float], ...]
+    """With the seconds since their last packet."""
+    counts: SourceCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +223,8 @@ class OrderGiven:
     """LINK/REMOTE, or LINK for all its paths. Revoke: empty for the whole family."""
     spis: tuple[str, ...] = ()
     """Revoke: what it is about. The planner looks that up."""
+    identity: str = ""
+    """Revoke-identity: whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +237,8 @@ class OrderCleared:
     """Empty: every peer."""
     path: str = ""
     """Only orders about this path, or about paths of this link. Empty: any."""
+    identity: str = ""
+    """Only orders about this identity. Empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +275,8 @@ Event = (
     | SaGone
     | SaClosed
     | SaRekeyed
+    | CloneRefused
+    | SourcesSeen
     | LinksSeen
     | NameResolved
     | PathHealth

@@ -7,7 +7,7 @@ Everything here is frozen data. Nothing in this file knows VICI, netlink or YAML
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import (
     IPv4Address,
@@ -133,6 +133,10 @@ class Sa:
     """Responder's SPI; empty or zero until IKE_SA_INIT was answered."""
     local_id: str = ""
     remote_id: str = ""
+    remote_eap_id: str = ""
+    """What the peer authenticated with in EAP, where that is another name."""
+    remote_vips: tuple[IPAddress, ...] = ()
+    """Inner addresses we gave to the peer."""
     local_vips: tuple[IPAddress, ...] = ()
     """Inner addresses given to us, in charon's order. Shared by the family."""
     family: int | None = None
@@ -140,6 +144,8 @@ class Sa:
     cloned: bool = False
     clones: int = 0
     """Members of the family beside one."""
+    clones_refused: int = 0
+    """Requests for clones that this end refused the family."""
     clone_supported: bool = False
     """Both ends announced CLONE_IKE_SA_SUPPORTED."""
     pinned_delay: float | None = None
@@ -358,6 +364,8 @@ class OrderKind(StrEnum):
     """A path ranks first."""
     REVOKE = "revoke"
     """An act, kept until it has come to its end: keys die now."""
+    REVOKE_IDENTITY = "revoke-identity"
+    """What peers of this identity have with our gateway ends, until it is taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +383,8 @@ class Order:
     """LINK/REMOTE, or LINK for all its paths; empty: not about a path."""
     spis: tuple[str, ...] = ()
     """Revoke: SPIs of the keys that have to die; `family 7`: of all its members."""
+    identity: str = ""
+    """Of a gateway's peers, as charon prints it."""
 
 
 class Mode(StrEnum):
@@ -382,16 +392,3 @@ class Mode(StrEnum):
 
     PER_PATH = "per-path"
     ONE = "one"
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A value that never prints."""
-
-    value: str = field(repr=False)
-
-    def __str__(self) -> str:
-        return "(hidden)"
-
-    def __repr__(self) -> str:
-        return "(hidden)"

@@ -26,7 +26,7 @@ from vici_mif.core.changes import Changes
 from vici_mif.core.ground import dataplane
 from vici_mif.core.ground.dataplane import Numbers
 from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import GuardWish, Order, Steering
+from vici_mif.core.model import GuardWish, Order, OrderKind, Steering
 from vici_mif.core.peer import Peer
 from vici_mif.core.peers.rivalry import Rivalry
 from vici_mif.core.probe import ProbeWish
@@ -102,6 +102,8 @@ class Planner:
         """Why an order cannot be taken, for people; empty where it can."""
         if isinstance(event, e.OrderCleared):
             return progress.not_there(event, self.world.orders)
+        if event.kind is OrderKind.REVOKE_IDENTITY:
+            return "" if self.config.gateway else "the configuration has no gateway"
         asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
         said = [peer.refuses(event) for peer in asked]
         return "" if "" in said else next(iter(said), "")
@@ -149,7 +151,7 @@ class Planner:
                 self._health_told(turn, event)
             case (
                 e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone() | e.LinksSeen()
-                | e.NameResolved() | e.Ticked()
+                | e.NameResolved() | e.Ticked() | e.CloneRefused() | e.SourcesSeen()
             ):  # fmt: skip
                 pass  # the step compares what was learned
             case _:
@@ -199,7 +201,7 @@ class Planner:
 
     def _each_peer(self, event: e.Event) -> list[e.Event]:
         """An order for all is one for each, so that one of them can be taken back."""
-        if not isinstance(event, e.OrderGiven):
+        if not isinstance(event, e.OrderGiven) or event.kind is OrderKind.REVOKE_IDENTITY:
             return [event]
         asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
         return [p.addressed(self.world, event) for p in asked if not p.refuses(event)]

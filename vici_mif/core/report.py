@@ -191,7 +191,13 @@ def status(
         peers=tuple(_peer(peer, world, book, clock) for peer in peers),
         orders=tuple(
             s.OrderStatus(
-                id=o.id, kind=o.kind.value, peer=o.peer, path=o.path, given=o.given, by=o.by
+                id=o.id,
+                kind=o.kind.value,
+                peer=o.peer,
+                path=o.path,
+                identity=o.identity,
+                given=o.given,
+                by=o.by,
             )
             for o in world.orders.kept
         ),

@@ -48,14 +48,16 @@ class Failure:
 class Book:
     """Requests by tag, failures by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "mif") -> None:
+        """`prefix`: of the tags, where there is another book."""
+        self._prefix = prefix
         self._serial = 0
         self._requests: dict[str, Request] = {}
         self._failures: dict[Key, Failure] = {}
 
     def tag(self) -> str:
         self._serial += 1
-        return f"mif-{self._serial}"
+        return f"{self._prefix}-{self._serial}"
 
     def ask(
         self, key: Key, make: Callable[[str], Action], now: float, limit_delay: float = LIMIT_DELAY

@@ -123,6 +123,45 @@ class PeerStatus(_Model):
     paths: tuple[PathStatus, ...]
 
 
+class FamilyStatus(_Model):
+    """A peer that authenticated with our gateway, and all that was cloned from that."""
+
+    id: int = Field(description="clone-family of charon.")
+    connection: str
+    identity: str = Field(description="What it authenticated with; EAP's where there is one.")
+    tunnels: int
+    paths: tuple[str, ...] = Field(description="Pairs of outer addresses, ours first.")
+    inner: tuple[str, ...] = Field(description="Inner addresses it was given.")
+    rx_bytes: int
+    tx_bytes: int
+    age_s: float = Field(description="Since its oldest member known was established.")
+    refused: int = Field(description="Clones refused to it, by charon's count.")
+    why: str = Field(default="", description="Why clones were refused.")
+
+
+class SourcesStatus(_Model):
+    """The outer source check. Counters are packets since its table was made."""
+
+    mode: Literal["off", "count", "drop"]
+    known: int = Field(description="Pairs of inbound SPI and outer address.")
+    refused: int = Field(description="Such pairs that are refused now.")
+    new_packets: int = Field(description="First ones from a new address; they passed.")
+    refused_packets: int = Field(description="From a refused address: counted, or dropped.")
+    spread_packets: int = Field(description="More new addresses than four for an SPI; they passed.")
+    full_packets: int = Field(description="No room to remember a new address; they passed.")
+    why: str = Field(default="", description="Why it is not in force.")
+
+
+class GatewayStatus(_Model):
+    """Peers that come to us."""
+
+    families: tuple[FamilyStatus, ...]
+    tunnels: int
+    refused: int = Field(description="Clones refused to all of them.")
+    read: str = Field(description="When the counters of all families were read last; empty: never.")
+    sources: SourcesStatus
+
+
 class OrderStatus(_Model):
     """What an operator asked for by hand."""
 
@@ -130,6 +169,7 @@ class OrderStatus(_Model):
     kind: str
     peer: str
     path: str = Field(default="", description="LINK/REMOTE, or LINK for all its paths.")
+    identity: str = Field(default="", description="Of a gateway's peers.")
     given: str
     by: str
 
@@ -163,6 +203,7 @@ class Status(_Model):
     daemon: DaemonStatus
     peers: tuple[PeerStatus, ...]
     orders: tuple[OrderStatus, ...] = ()
+    gateway: GatewayStatus | None = Field(default=None, description="null: none is configured.")
 
     def restored(self, routing: int, guard: int) -> Status:
         """With the counters of those who watch the kernel."""
@@ -173,8 +214,9 @@ class Status(_Model):
 
     @property
     def exit_code(self) -> int:
-        """0 up, 1 degraded, 2 down."""
-        return max((EXIT_CODES[peer.state] for peer in self.peers), default=2)
+        """0 up, 1 degraded, 2 down. A gateway alone is up while there is a charon."""
+        alone = 0 if self.gateway is not None and self.daemon.charon is not None else 2
+        return max((EXIT_CODES[peer.state] for peer in self.peers), default=alone)
 
     def to_json(self) -> str:
         return self.model_dump_json(by_alias=True, indent=2)

@@ -132,6 +132,7 @@ class _Session:
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
         self._must_look = False
+        self._reading = asyncio.Lock()
         self.understood = False
         """The first snapshot came whole."""
         self._loaded: tuple[ConnectionSeen, ...] | None = None
@@ -221,6 +222,8 @@ class _Session:
                     self._emit(events.SaClosed(sa))
             case "ike-probe":
                 pass
+            case "ike-clone" if (fact := requests.refused(message)) is not None:
+                self._emit(fact)
             case _:
                 for sa in inside:
                     await self.read_sa(sa.unique_id)
@@ -250,20 +253,20 @@ class _Session:
     # --- reading -------------------------------------------------------------
 
     async def read_sa(self, ike_id: int) -> None:
-        """list-sas of one: SaSeen or SaGone."""
-        found = await self._list(ike_id)
-        for sa in found:
-            self._emit(events.SaSeen(sa))
-        if not found:
-            self._emit(events.SaGone(ike_id))
+        """list-sas of one: SaSeen or SaGone. Never told before an older look at all."""
+        async with self._reading:
+            found = await self._list(ike_id)
+            for sa in found:
+                self._emit(events.SaSeen(sa))
+            if not found:
+                self._emit(events.SaGone(ike_id))
 
     async def _list(self, ike_id: int) -> tuple[Sa, ...]:
         return _sas(await self._reader.stream("list-sas", "list-sa", {"ike-id": ike_id}))
 
     async def refresh(self) -> None:
         try:
-            present = await self._reader.stream("list-sas", "list-sa")
-            self._emit(events.SasSeen(_sas(present)))
+            await self._read_sas()
         except (vici.ViciError, swan.SwanError):
             self.close()  # CharonGone says the rest
 
@@ -283,8 +286,17 @@ class _Session:
     async def read_all(self) -> None:
         """list-conns and list-sas."""
         await self._read_connections(only_changes=False)
-        present = await self._reader.stream("list-sas", "list-sa")
-        self._emit(events.SasSeen(_sas(present)))
+        await self._read_sas()
+
+    async def _read_sas(self) -> None:
+        """All of them; the loop goes round meanwhile."""
+        async with self._reading:
+            found: list[Sa] = []
+            for item in await self._reader.stream("list-sas", "list-sa"):
+                found += swan.sas(item)
+                if len(found) % vici.AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+            self._emit(events.SasSeen(tuple(found)))
 
     # --- orders --------------------------------------------------------------
 

@@ -8,25 +8,19 @@ The table is replaced as a whole in one transaction, so there is no moment witho
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from typing import Any
 
 from vici_mif.core.model import Clamp, GuardWish, IPNetwork, Selector
+from vici_mif.edges import nft
+from vici_mif.edges.nft import Expression, NftError
 
 FAMILY, TABLE = "inet", "vici_mif"
-TIMEOUT = 10.0
 HOOKS = ("output", "forward")
 MANGLE = -150
 NO_UPLINKS = ("ipsec*", "lo", "mif*")
 
-Expression = dict[str, Any]
-
-
-class GuardError(Exception):
-    """nft is not there or refused; the text says what it said."""
+GuardError = NftError
 
 
 class Guard:
@@ -46,17 +40,7 @@ class Guard:
 
     async def watch(self) -> None:
         """Put the table back after every deletion, for ever. Raises GuardError without nft."""
-        monitor = await _start("monitor", "destroy", "tables")
-        assert monitor.stdout is not None
-        try:
-            await self._restore()  # what went while nobody watched
-            while await monitor.stdout.readline():
-                await self._restore()
-            raise GuardError("nft monitor ended")
-        finally:
-            with suppress(ProcessLookupError):
-                monitor.kill()
-            await monitor.wait()
+        await nft.watch(self._restore)
 
     async def _restore(self) -> None:
         async with self._lock:
@@ -68,39 +52,12 @@ class Guard:
 
 async def apply(wish: GuardWish | None) -> None:
     """Make the table this one, once; None takes it away."""
-    await _nft("-j", "-f", "-", stdin=json.dumps({"nftables": list(_commands(wish))}))
+    await nft.load(_commands(wish))
 
 
 async def present() -> bool:
     """Whether our table is there: others flush the whole ruleset as a habit."""
-    listing = json.loads(await _nft("-j", "list", "tables"))
-    return any(
-        item.get("table", {}).get("name") == TABLE and item["table"].get("family") == FAMILY
-        for item in listing["nftables"]
-    )
-
-
-async def _start(*arguments: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    try:
-        return await asyncio.create_subprocess_exec(
-            "nft", *arguments, stdin=pipe, stdout=pipe, stderr=pipe
-        )
-    except OSError as error:
-        raise GuardError(f"nft: {error.strerror}; install the package nftables") from error
-
-
-async def _nft(*arguments: str, stdin: str = "") -> str:
-    process = await _start(*arguments)
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            out, err = await process.communicate(stdin.encode())
-    except TimeoutError as error:
-        process.kill()
-        raise GuardError(f"nft gave no answer within {TIMEOUT:g} s") from error
-    if process.returncode:
-        raise GuardError(f"nft: {err.decode(errors='replace').strip()}")
-    return out.decode()
+    return await nft.present(FAMILY, TABLE)
 
 
 def _commands(wish: GuardWish | None) -> Iterator[Expression]:

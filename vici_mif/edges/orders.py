@@ -50,6 +50,7 @@ def _order(entry: dict[str, Any]) -> Order:
         by=str(entry.get("by", "operator")),
         path=str(entry.get("path", "")),
         spis=tuple(map(str, entry.get("spis", ()))),
+        identity=str(entry.get("identity", "")),
     )
 
 
@@ -63,6 +64,8 @@ def _entry(order: Order) -> dict[str, object]:
     }
     if order.path:
         entry["path"] = order.path
+    if order.identity:
+        entry["identity"] = order.identity
     if order.spis:
         entry["spis"] = list(order.spis)
     return entry

@@ -18,6 +18,7 @@ Order: TypeAlias = (
     | actions.Migrate
     | actions.Unpin
     | actions.Probe
+    | actions.AskPeer
     | actions.CreateChild
     | actions.Initiate
     | actions.Terminate
@@ -34,6 +35,7 @@ SERIES = (
     actions.Clone,
     actions.Migrate,
     actions.Probe,
+    actions.AskPeer,
     actions.CreateChild,
 )
 """Orders that end by an event; the others end with their answer."""
@@ -59,6 +61,9 @@ def _request(order: Order) -> tuple[str, Message]:
             return "unpin", {"ike-id": order.ike_id}
         case actions.Probe():
             return "probe", _place(order) | {"tries": order.tries}
+        case actions.AskPeer():
+            keys = {"ike-id": order.ike_id, "local": order.local}
+            return "probe", keys | {"tries": order.tries}
         case actions.CreateChild():
             return "create-child", _create_child(order)
         case _:
@@ -165,6 +170,15 @@ def rekeyed(message: Message) -> events.SaRekeyed | None:
             old, new = swan.sa(name, section["old"]), swan.sa(name, section["new"])
             return events.SaRekeyed(old.unique_id, new)
     return None
+
+
+def refused(message: Message) -> events.CloneRefused | None:
+    """`ike-clone` of a peer that asked in vain."""
+    ike_id = number(message, "ike-id")
+    if message.get("initiator") != "no" or ended_well(message) or ike_id is None:
+        return None
+    counts = [sa.clones_refused for sa in sas_inside(message)]
+    return events.CloneRefused(ike_id, str(message.get("reason", "failed")), max(counts, default=1))
 
 
 def number(message: Message, key: str) -> int | None:

@@ -25,6 +25,8 @@ from vici.protocol import FiniteStream, Message, Packet
 Tree: TypeAlias = dict[str, Any]  # str | list[str] | Tree: what comes out of charon
 
 DEFAULT_TIMEOUT = 10.0
+STREAM_TIMEOUT = 60.0  # thousands of items
+AT_A_TIME = 16  # items between two turns of the loop
 SEGMENT_LIMIT = 512 * 1024  # vici_socket.c refuses to send or take longer ones
 
 
@@ -154,7 +156,7 @@ class Connection:
         command: str,
         event: str,
         message: Mapping[str, object] | None = None,
-        within: float = DEFAULT_TIMEOUT,
+        within: float = STREAM_TIMEOUT,
     ) -> list[Tree]:
         """Send a command that answers by events (list-sas, list-conns) and collect them."""
         items: list[Tree] = []
@@ -213,6 +215,8 @@ class Connection:
             if kind == Packet.EVENT:
                 if events is not None:
                     events.append(decode(payload))
+                    if len(events) % AT_A_TIME == 0:
+                        await asyncio.sleep(0)  # what is there already is read without a pause
             elif kind == Packet.CMD_RESPONSE:
                 return decode(payload)
             elif kind == Packet.CMD_UNKNOWN:

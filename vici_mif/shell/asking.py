@@ -43,7 +43,8 @@ def status(where: Places, peer: str | None = None) -> Status:
     found = Status.model_validate(ask(where, {"ask": "status", "peer": peer or ""})["status"])
     if not peer:
         return found
-    return found.model_copy(update={"peers": tuple(p for p in found.peers if p.name == peer)})
+    only = {"peers": tuple(p for p in found.peers if p.name == peer), "gateway": None}
+    return found.model_copy(update=only)
 
 
 def wait(delay: float) -> None:

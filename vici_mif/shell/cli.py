@@ -14,7 +14,7 @@ from vici_mif import __version__
 from vici_mif.core.wish.config import ConfigError
 from vici_mif.edges.control import ControlError, NoController, NotPermitted
 from vici_mif.edges.files import FileError
-from vici_mif.shell import boot, byhand, operate, places, replay, start, units
+from vici_mif.shell import boot, byhand, gateway, operate, places, replay, start, units
 from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, USAGE
 
 HELP = ("-h", "--help")
@@ -49,6 +49,7 @@ COMMANDS = (
     Command("path", _none, "drain, undrain or prefer a path", byhand.path_arguments),
     Command("tunnel", _none, "revoke the keys of a tunnel", byhand.tunnel_arguments),
     Command("peer", _none, "revoke all keys of a peer", byhand.peer_arguments),
+    Command("gateway", _none, "revoke an identity of those who come", gateway.arguments),
     Command("orders", operate.orders, "show or clear what was ordered", operate.orders_arguments),
     Command("units", units.units, "print or write the systemd units", units.arguments),
 )

@@ -144,7 +144,12 @@ def age(since: str, now: datetime) -> str:
         then = datetime.fromisoformat(since)
     except ValueError:
         return NOTHING
-    seconds = max(0, int((now.astimezone(UTC) - then).total_seconds()))
+    return how_long((now.astimezone(UTC) - then).total_seconds())
+
+
+def how_long(delay: float) -> str:
+    """Seconds, in two units at most: 12s, 4m02s, 3h12m, 5d03h."""
+    seconds = max(0, int(delay))
     if seconds < 60:
         return f"{seconds}s"
     minutes, seconds = divmod(seconds, 60)

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from vici_mif.core import events
+from vici_mif.core.gateway import told
+from vici_mif.core.gateway.gateway import Gateway
 from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.model import Link
 from vici_mif.core.planner import Planner
+from vici_mif.core.status import Clock
 from vici_mif.core.wish.config import Config, ConfigError
 from vici_mif.edges import footprints, links, orders
 from vici_mif.edges.charon import Charon
@@ -27,6 +30,7 @@ from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.journal import JournalFile
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.prober import Prober
+from vici_mif.edges.sources import Sources
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import clock, questions, words
 from vici_mif.shell.configured import Configured
@@ -35,12 +39,12 @@ from vici_mif.shell.exits import CONFIG
 from vici_mif.shell.journal import Journal
 from vici_mif.shell.log import Log
 from vici_mif.shell.notify import Health, Service
+from vici_mif.shell.refresh import Refresh
 
 STOP_DELAY = 10.0  # for the last actions after SIGTERM
 SETTLE_DELAY = 2.0
 HARMLESS = ("status", "orders")
 RETRY_DELAY = 1.0
-REFRESH_DELAY = 1.0
 ANSWER_DELAY = 60.0  # charon is asked every few seconds, and each question has an end
 
 
@@ -67,14 +71,17 @@ class Daemon:
         self._planner = Planner(settings.config, base)
         kept = JournalFile(Path(own.journal)) if own.journal != "off" else None
         self._journal = Journal(kept, base, log)
+        self._gateway = Gateway(settings.config)
         self._charon = Charon(settings.vici, self._emit)
         self._steerer = Steerer(Range(own.tables, own.rules))
         self._guard = Guard()
+        self._sources = Sources(self._emit)
         self._prober = Prober(self._emit)
         self._executor = Executor(
             self._charon,
             self._steerer,
             self._guard,
+            self._sources,
             self._prober,
             settings.state_dir,
             self._emit,
@@ -86,7 +93,7 @@ class Daemon:
         self._sleep = clock.Sleep()
         self._stop_at: float | None = None
         self._mistake: BaseException | None = None
-        self._refreshed_at = 0.0
+        self._fresh = Refresh(self._charon.refresh)
         self._day = clock.utc().date()
         self._noted: dict[str, str] = {}
         self._service = Service()
@@ -106,6 +113,7 @@ class Daemon:
             self._edge(self._forever(lambda: links.watch(self._links))),
             self._edge(self._forever(self._steerer.watch)),
             self._edge(self._forever(self._guard.watch)),
+            self._edge(self._forever(self._sources.watch)),
         ]
         try:
             await self._loop()
@@ -215,7 +223,11 @@ class Daemon:
         if isinstance(event, events.Stopping) and self._stop_at is None:
             self._stop_at = clock.monotonic() + STOP_DELAY
         self._note(event)
-        self._executor.begin(self._journal.handle(self._planner, event, clock.monotonic()))
+        now = clock.monotonic()
+        left, wanted = self._gateway.handle(event, now)
+        if left is not None:
+            wanted = [*wanted, *self._journal.handle(self._planner, left, now)]
+        self._executor.begin(wanted)
 
     def _note(self, event: events.Event) -> None:
         """Each fact once: a look that found what was known is none."""
@@ -240,7 +252,8 @@ class Daemon:
             return True
         if self._stop_at is None:
             return False
-        return self._planner.stopped or clock.monotonic() >= self._stop_at
+        ready = self._planner.stopped and self._gateway.stopped
+        return ready or clock.monotonic() >= self._stop_at
 
     # --- questions ---------------------------------------------------------------
 
@@ -306,15 +319,17 @@ class Daemon:
 
     async def _refresh(self) -> None:
         """Fresh counters, and everything told so far taken into account."""
-        if clock.monotonic() - self._refreshed_at >= REFRESH_DELAY:
-            self._refreshed_at = clock.monotonic()
-            await self._charon.refresh()
-            self._prober.report()
+        await self._fresh.ask()
+        self._prober.report()
         self._take_in()
 
     def _status(self, peer: str) -> Answer:
         status = self._planner.status(
             clock.monotonic(), clock.utc(), self._settings.config_path, self._since
-        ).restored(self._steerer.restored, self._guard.restored)
-        status = status.model_copy(update={"daemon": self._configured.shown(status.daemon)})
+        ).restored(self._steerer.restored, self._guard.restored + self._sources.restored)
+        more = {
+            "daemon": self._configured.shown(status.daemon),
+            "gateway": told.gateway(self._gateway, Clock(clock.monotonic(), clock.utc())),
+        }
+        status = status.model_copy(update=more)
         return {"ok": True, "status": status.model_dump(mode="json", by_alias=True), "peer": peer}

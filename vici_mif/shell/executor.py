@@ -15,12 +15,14 @@ from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard, GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.prober import Prober
+from vici_mif.edges.sources import Sources
 from vici_mif.edges.steering import Steerer
 from vici_mif.shell import material, words
 from vici_mif.shell.hooks import Hook
 from vici_mif.shell.log import Log
 
 Emit = Callable[[events.Event], None]
+InKernel = actions.Steer | actions.Guard | actions.CheckSources | actions.Watch
 
 FAULTS = (KernelError, GuardError, files.FileError, names.NameFailed, OSError)
 """What the world may do to us; anything else is our own mistake and ends the process."""
@@ -34,6 +36,7 @@ class Executor:
         charon: Charon,
         steerer: Steerer,
         guard: Guard,
+        sources: Sources,
         prober: Prober,
         state_dir: Path,
         emit: Emit,
@@ -43,6 +46,7 @@ class Executor:
         self._charon = charon
         self._steerer = steerer
         self._guard = guard
+        self._sources = sources
         self._prober = prober
         self._state_dir = state_dir
         self._emit = emit
@@ -97,7 +101,7 @@ class Executor:
                 await self._charon.execute(material.connection(action))
             case actions.LoadSecret():
                 await self._charon.execute(material.secret(action))
-            case actions.Steer() | actions.Guard() | actions.Watch():
+            case actions.Steer() | actions.Guard() | actions.CheckSources() | actions.Watch():
                 await self._in_kernel(action)
                 self._done(action)
             case actions.Resolve():
@@ -113,13 +117,15 @@ class Executor:
             case _:
                 await self._charon.execute(action)
 
-    async def _in_kernel(self, action: actions.Steer | actions.Guard | actions.Watch) -> None:
+    async def _in_kernel(self, action: InKernel) -> None:
         match action:
             case actions.Steer():
                 for sentence in await self._steerer.apply(action.wish):
                     self._log.say(f"waiting: {sentence}", "debug")
             case actions.Guard():
                 await self._guard.apply(action.wish)
+            case actions.CheckSources():
+                await self._sources.apply(action.wish)
             case actions.Watch():
                 self._prober.apply(action.wish)
 

@@ -13,7 +13,7 @@ from vici_mif.core.events import OrderCleared, OrderGiven
 from vici_mif.core.family.family import home_of
 from vici_mif.core.model import Order, OrderKind, Sa
 from vici_mif.core.status import OrderStatus
-from vici_mif.edges import footprints, guard, orders, vici
+from vici_mif.edges import footprints, guard, orders, sources, vici
 from vici_mif.edges.steering import Range, clean
 from vici_mif.edges.vici import Connection, Tree
 from vici_mif.shell import clock
@@ -32,17 +32,23 @@ def keep(state_dir: Path, kind: OrderKind, peers: Sequence[str], path: str, give
         footprints.forget(state_dir, peers)
 
 
+def give(state_dir: Path, fact: OrderGiven) -> None:
+    """Write one order down as it is."""
+    orders.write(state_dir, Orders(orders.read(state_dir)).give(fact).kept)
+
+
 def take_back(state_dir: Path, kind: OrderKind, peers: Sequence[str], path: str = "") -> bool:
     """Take orders of a kind back; whether there was one."""
-    return _clear(state_dir, [OrderCleared(None, kind, peer, path) for peer in peers])
+    return take(state_dir, [OrderCleared(None, kind, peer, path) for peer in peers])
 
 
 def clear(state_dir: Path, number: int) -> bool:
     """Take one order back by its number; whether there was one."""
-    return _clear(state_dir, [OrderCleared(number)])
+    return take(state_dir, [OrderCleared(number)])
 
 
-def _clear(state_dir: Path, facts: Iterable[OrderCleared]) -> bool:
+def take(state_dir: Path, facts: Iterable[OrderCleared]) -> bool:
+    """Take back what the facts say; whether there was any."""
     before = left = Orders(orders.read(state_dir))
     for fact in facts:
         left = left.clear(fact)
@@ -58,6 +64,7 @@ def shown(order: Order) -> OrderStatus:
         kind=str(order.kind),
         peer=order.peer,
         path=order.path,
+        identity=order.identity,
         given=order.given,
         by=order.by,
     )
@@ -82,6 +89,7 @@ async def close(vici_path: str, peers: Sequence[str], own: Range | None) -> int:
     if own is not None:
         await clean(own)
         await guard.apply(None)
+        await sources.remove()
     return len(closed)
 
 
@@ -89,6 +97,20 @@ async def revoke(vici_path: str, peers: Sequence[str], path: str) -> list[str]:
     """Close the tunnels at home on a path, or all of the peers; says which they were."""
     closed = await _terminate(vici_path, peers, path)
     return [f"{home_of(sa) or sa.name}: IKE SA #{sa.unique_id}" for sa in closed]
+
+
+async def revoke_identity(vici_path: str, connections: Sequence[str], identity: str) -> int:
+    """Close all that an identity has, with all that was cloned from it; says how many."""
+    connection = await Connection.open(vici_path)
+    try:
+        found = await _sas(connection, connections, "")
+        families = {sa.family for sa in found if identity in {sa.remote_id, sa.remote_eap_id}}
+        meant = [sa for sa in found if sa.family in families]
+        await _end(connection, meant, force=True)
+        await _left(connection, meant)
+        return len(meant)
+    finally:
+        connection.close()
 
 
 async def _terminate(vici_path: str, peers: Sequence[str], path: str) -> list[Sa]:

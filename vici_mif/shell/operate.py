@@ -65,7 +65,7 @@ def _wait(where: Places, args: argparse.Namespace) -> Status:
     while True:
         try:
             found = asking.status(where, args.peer)
-            if found.peers and all(_is(peer, args.wait) for peer in found.peers):
+            if _reached(found, args.wait):
                 return found
         except NoController:
             if time.monotonic() >= end:
@@ -74,6 +74,13 @@ def _wait(where: Places, args: argparse.Namespace) -> Status:
             if time.monotonic() >= end:
                 return found
         time.sleep(LOOK_DELAY)
+
+
+def _reached(found: Status, state: str) -> bool:
+    """A gateway alone is up with its charon."""
+    if not found.peers:
+        return found.gateway is not None and (found.daemon.charon is None) == (state == "down")
+    return all(_is(peer, state) for peer in found.peers)
 
 
 def _is(peer: PeerStatus, state: str) -> bool:

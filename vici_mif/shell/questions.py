@@ -12,22 +12,37 @@ GIVES = {
     "drain": OrderKind.DRAIN,
     "prefer": OrderKind.PREFER,
     "revoke": OrderKind.REVOKE,
+    "revoke-identity": OrderKind.REVOKE_IDENTITY,
 }
-TAKES_BACK = {"up": OrderKind.DOWN, "undrain": OrderKind.DRAIN, "unprefer": OrderKind.PREFER}
+TAKES_BACK = {
+    "up": OrderKind.DOWN,
+    "undrain": OrderKind.DRAIN,
+    "unprefer": OrderKind.PREFER,
+    "unrevoke-identity": OrderKind.REVOKE_IDENTITY,
+}
+IDENTITIES = ("revoke-identity", "unrevoke-identity")
 
 
 def order(question: Question, given: str) -> OrderGiven | OrderCleared:
     """`given`: now. Raises ValueError, for people, where it is none."""
-    word, peer, path = question["ask"], question.get("peer", ""), question.get("path", "")
-    if not isinstance(path, str):
-        raise ValueError("'path' is not a name")
+    word, peer = question["ask"], question.get("peer", "")
+    path, identity = (_text(question, key) for key in ("path", "identity"))
+    if (word in IDENTITIES) != bool(identity):
+        raise ValueError("'identity' goes with revoke-identity and unrevoke-identity")
     if word in GIVES:
-        return OrderGiven(GIVES[word], peer, given, path)
+        return OrderGiven(GIVES[word], peer, given, path, identity=identity)
     if word in TAKES_BACK:
-        return OrderCleared(kind=TAKES_BACK[word], peer=peer, path=path)
+        return OrderCleared(kind=TAKES_BACK[word], peer=peer, path=path, identity=identity)
     number = question.get("id")
     if word != "clear":
         raise ValueError(f"unknown question '{word}'")
     if not isinstance(number, int):
         raise ValueError("'id' is not a number")
     return OrderCleared(id=number)
+
+
+def _text(question: Question, key: str) -> str:
+    value = question.get(key, "")
+    if not isinstance(value, str):
+        raise ValueError(f"'{key}' is not a name")
+    return value

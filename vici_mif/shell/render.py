@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from vici_mif.core.status import OrderStatus, PeerStatus, RestoredStatus, Status
-from vici_mif.shell import columns
+from vici_mif.shell import columns, families
 from vici_mif.shell.columns import NOTHING, Rates, table
 
 
@@ -28,6 +28,8 @@ def status(
         lines += [*refused.splitlines(), ""]
     for peer in status.peers:
         lines += [*_peer(peer, now, width, rates), ""]
+    if status.gateway is not None:
+        lines += [*families.lines(status.gateway), ""]
     if restored := _restored(status.daemon.restored):
         lines += [restored, ""]
     lines += orders(status.orders) if status.orders else []
@@ -52,7 +54,9 @@ def _restored(counted: RestoredStatus) -> str:
 def orders(given: Sequence[OrderStatus]) -> list[str]:
     """What operators asked for by hand."""
     rows = [("ORDER", "WHAT", "PEER", "PATH", "GIVEN", "BY")]
-    rows += [(str(o.id), o.kind, o.peer or "all", o.path or NOTHING, o.given, o.by) for o in given]
+    for o in given:
+        peer = o.identity or o.peer or "all"
+        rows.append((str(o.id), o.kind, peer, o.path or NOTHING, o.given, o.by))
     return table(rows)
 
 

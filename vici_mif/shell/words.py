@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
 from vici_mif.core.events import Event
+from vici_mif.core.gateway.source import SourceWish
 from vici_mif.core.model import GuardWish, Link, Route, Rule, Sa, Steering
 from vici_mif.core.probe import ProbeWish
 
@@ -24,6 +25,8 @@ def action(wanted: Action) -> list[str]:
             return steering(wish) or ["nothing of ours in the kernel's routing"]
         case actions.Guard(_, wish):
             return guard(wish)
+        case actions.CheckSources(_, table):
+            return [sources(table)]
         case actions.PathsChanged(_, changes):
             return [f"tell: {c.peer}: {c.path} {c.before or 'new'} -> {c.state}" for c in changes]
         case actions.Watch(_, wishes):
@@ -34,6 +37,14 @@ def action(wanted: Action) -> list[str]:
             return ["keep for the next boot: " + _listed(each.peer for each in footprints)]
         case _:
             return [_named(type(wanted).__name__, wanted)]
+
+
+def sources(wish: SourceWish | None) -> str:
+    """Numbers only: there may be thousands."""
+    if wish is None:
+        return "no check of outer sources"
+    act = "drop" if wish.drop else "count"
+    return f"{act} strange outer sources: {len(wish.known)} known, {len(wish.refused)} refused"
 
 
 def event(fact: Event) -> str:

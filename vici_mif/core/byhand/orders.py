@@ -50,13 +50,13 @@ class Orders:
 
     def give(self, event: OrderGiven) -> Orders:
         """A state that is asked for again is still one order."""
-        order = Order(0, event.kind, event.peer, event.given, path=event.path, spis=event.spis)
+        words = {"path": event.path, "identity": event.identity}
+        order = Order(0, event.kind, event.peer, event.given, spis=event.spis, **words)
         if event.kind is OrderKind.REVOKE:
             return self.add(order) if order.spis else self
         if event.kind is OrderKind.PREFER:
             return self._without(OrderKind.PREFER, event.peer).add(order)
-        same = (event.kind, event.peer, event.path)
-        return self if same in [_about(o) for o in self.kept] else self.add(order)
+        return self if _about(order) in [_about(o) for o in self.kept] else self.add(order)
 
     def add(self, order: Order) -> Orders:
         """With the next number."""
@@ -92,8 +92,8 @@ def means(order: Order, sa: Sa) -> bool:
     return not named.isdisjoint(spis(sa)) or (sa.family is not None and whole(sa) in named)
 
 
-def _about(order: Order) -> tuple[OrderKind, str, str]:
-    return (order.kind, order.peer, order.path)
+def _about(order: Order) -> tuple[OrderKind, str, str, str]:
+    return (order.kind, order.peer, order.path, order.identity)
 
 
 def _cleared(order: Order, event: OrderCleared) -> bool:
@@ -102,6 +102,7 @@ def _cleared(order: Order, event: OrderCleared) -> bool:
     return (
         event.kind in {None, order.kind}
         and event.peer in {"", order.peer}
+        and event.identity in {"", order.identity}
         and (not event.path or _within(order.path, event.path))
     )
 

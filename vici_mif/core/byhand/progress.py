@@ -70,6 +70,8 @@ def not_there(event: OrderCleared, orders: Orders) -> str:
         return ""
     if event.id is not None:
         return f"there is no order {event.id}; `vici-mif orders` shows what there is"
+    if event.kind is OrderKind.REVOKE_IDENTITY:
+        return f"{event.identity} is not revoked; `vici-mif orders` shows what there is"
     held = [f"{o.path} (order {o.id})" for o in orders.kept if o.kind is event.kind]
     known = f"; ordered: {', '.join(held)}" if held else ""
     return f"no {event.kind} of {event.path or 'any path'} is in force{known}"

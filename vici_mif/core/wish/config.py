@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from vici_mif.core.wish import budget, document, inline
 from vici_mif.core.wish.document import ConfigError, Document, Key, Problem, Source
+from vici_mif.core.wish.gateway import GatewayConfig
 from vici_mif.core.wish.inline import Frozen, InlineConnection
 from vici_mif.core.wish.profile import PROFILES, ProbeConfig, Profile, ProfileName
 from vici_mif.core.wish.values import Command, Delay, Directory, Prefix, Range, not_empty, one_text
@@ -225,9 +226,23 @@ class Config(Frozen):
 
     version: Literal[1] = Field(description="The format's version.")
     connections: dict[str, ConnectionConfig] = Field(
-        min_length=1, description="By the name of the connection in charon."
+        default={}, description="By the name of the connection in charon."
     )
+    gateway: GatewayConfig | None = Field(default=None, description="Peers that come to us.")
     daemon: DaemonConfig = DaemonConfig()
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.connections and self.gateway is None:
+            raise PydanticCustomError("place", "expected connections, or a gateway")
+        both = [n for n in (self.gateway.connections if self.gateway else ()) if self._has(n)]
+        if both:
+            text = f"{both[0]} is one of connections: there we begin, here the peers"
+            raise PydanticCustomError("place", text, {"at": ("gateway", "connections")})
+        return self
+
+    def _has(self, connection: str) -> bool:
+        return connection in self.connections
 
     @model_validator(mode="after")
     def _room(self) -> Self:
@@ -254,7 +269,6 @@ class Config(Frozen):
 
 LATER: frozenset[Key] = frozenset(
     {
-        ("gateway",),
         ("connections", "*", "policy"),
         ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
@@ -273,6 +287,7 @@ _C: Key = ("connections", "*", "connection")
 MODELS: Mapping[Key, type[BaseModel]] = {
     (): Config,
     ("daemon",): DaemonConfig,
+    ("gateway",): GatewayConfig,
     ("daemon", "hooks"): Hooks,
     ("connections", "*"): ConnectionConfig,
     ("connections", "*", "links", "*"): LinkMatch,

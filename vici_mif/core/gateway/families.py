@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is here: families of the gateway's connections, kept up to date fact by fact.
+
+There may be thousands, so nothing walks over all of them but a look at everything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from vici_mif.core.gateway.source import Source
+from vici_mif.core.model import IPAddress, Sa
+
+IKE_PORT = 500
+FORMER = 8
+"""Addresses a family was at before, the last of them."""
+
+
+@dataclass(slots=True)
+class Family:
+    """What descends from one authentication, as far as it is known."""
+
+    id: int
+    """clone-family; the unique id of the only IKE_SA where charon knows no families."""
+    connection: str
+    born_at: float
+    members: dict[int, Sa] = field(default_factory=dict)
+    """By unique id."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Refused clones we were told of, by reason. A peer may ask faster than charon tells."""
+    refused: int = 0
+    """Clones refused to it, by charon's own count."""
+    former: deque[IPAddress] = field(default_factory=lambda: deque(maxlen=FORMER))
+    past_in: int = 0
+    """Bytes of CHILD_SAs that were replaced or went."""
+    past_out: int = 0
+
+    @property
+    def identity(self) -> str:
+        """As charon prints it; what the peer authenticated with in EAP comes first."""
+        return next(iter(sorted(self.identities, key=lambda name: name[0])), ("", ""))[1]
+
+    @property
+    def identities(self) -> set[tuple[int, str]]:
+        """All names it is known by: 0 for EAP's, 1 for the IKE identity."""
+        found = {(0, sa.remote_eap_id) for sa in self.members.values()}
+        found |= {(1, sa.remote_id) for sa in self.members.values()}
+        return {name for name in found if name[1]}
+
+    def is_called(self, identity: str) -> bool:
+        return any(name == identity for _, name in self.identities)
+
+    @property
+    def addresses(self) -> frozenset[IPAddress]:
+        """Where it is, was lately, or said it could be."""
+        now = {sa.remote for sa in self.members.values()}
+        said = {address for sa in self.members.values() for address in sa.remote_addresses}
+        return frozenset(now | said | set(self.former))
+
+    @property
+    def rx_bytes(self) -> int:
+        return self.past_in + sum(c.bytes_in for sa in self.members.values() for c in sa.children)
+
+    @property
+    def tx_bytes(self) -> int:
+        return self.past_out + sum(c.bytes_out for sa in self.members.values() for c in sa.children)
+
+    def take(self, sa: Sa) -> None:
+        """One of its members, as it is now."""
+        before = self.members.get(sa.unique_id)
+        if before is not None and before.remote != sa.remote:
+            self.left(before.remote)
+        self.members[sa.unique_id] = sa
+        self.refused = max(self.refused, sa.clones_refused)
+        self._keep_counts(before)
+
+    def leave(self, unique_id: int) -> None:
+        self._keep_counts(self.members.pop(unique_id, None))
+
+    def left(self, address: IPAddress) -> None:
+        if address not in self.former:
+            self.former.append(address)
+
+    def _keep_counts(self, before: Sa | None) -> None:
+        """What is not there any more was counted all the same. A rekeyed IKE_SA hands on its
+        children."""
+        kept = {child.unique_id for sa in self.members.values() for child in sa.children}
+        for child in before.children if before else ():
+            if child.unique_id not in kept:
+                self.past_in += child.bytes_in
+                self.past_out += child.bytes_out
+
+
+class Families:
+    """All of them, by id and by the numbers of their members."""
+
+    def __init__(self, connections: Iterable[str]) -> None:
+        self.connections = frozenset(connections)
+        self.by_id: dict[int, Family] = {}
+        self._of: dict[int, int] = {}
+        self.sources: dict[Source, int] = {}
+        """Where the ESP of each inbound SPI comes from, with the IKE_SA it belongs to."""
+        self.spis: dict[int, int] = {}
+        """Inbound SPI to IKE_SA."""
+        self.ports: frozenset[int] = frozenset({4500})
+        """Local UDP ports where ESP in UDP arrives; none of them is ever taken back."""
+        self.version = 0
+        """Changes with `sources` and `ports`."""
+
+    @property
+    def tunnels(self) -> int:
+        return len(self._of)
+
+    def ours(self, sa: Sa) -> bool:
+        """Of a connection of the gateway's, and begun by the peer."""
+        return sa.name in self.connections and not sa.original_initiator
+
+    def holds(self, unique_id: int) -> bool:
+        return unique_id in self._of
+
+    def of(self, unique_id: int) -> Family | None:
+        """The family an IKE_SA is of."""
+        number = self._of.get(unique_id)
+        return None if number is None else self.by_id.get(number)
+
+    def sa(self, unique_id: int) -> Sa | None:
+        family = self.of(unique_id)
+        return family.members.get(unique_id) if family else None
+
+    def all(self) -> Iterator[Family]:
+        return iter(self.by_id.values())
+
+    # --- learning ---------------------------------------------------------------
+
+    def see(self, sa: Sa, now: float) -> None:
+        """One IKE_SA as it is now; one that is going is gone."""
+        if sa.closing:
+            self.gone(sa.unique_id)
+        elif sa.established:
+            self._place(sa, now)
+
+    def see_all(self, sas: Iterable[Sa], now: float) -> None:
+        """All there are."""
+        present = {sa.unique_id: sa for sa in sas}
+        for sa in present.values():
+            self.see(sa, now)
+        for unique_id in [number for number in self._of if number not in present]:
+            self.gone(unique_id)
+
+    def gone(self, unique_id: int) -> None:
+        family = self.of(unique_id)
+        if family is None:
+            return
+        self._move_sources(family.members.get(unique_id), None)
+        family.leave(unique_id)
+        del self._of[unique_id]
+        if not family.members:
+            del self.by_id[family.id]
+
+    def rekeyed(self, old_id: int, new: Sa, now: float) -> None:
+        """It goes on under another number; the children are the same."""
+        if new.established:
+            self._place(new, now)
+        self.gone(old_id)
+
+    def clear(self) -> None:
+        """There is no charon to be asked; it tells everything anew."""
+        self.by_id.clear()
+        self._of.clear()
+        self.sources.clear()
+        self.spis.clear()
+        self.version += 1
+
+    def refuse(self, unique_id: int, reason: str, count: int) -> Family | None:
+        """A clone was refused; whose, if it is one of ours."""
+        family = self.of(unique_id)
+        if family is not None:
+            family.refusals[reason] += 1
+            family.refused = max(family.refused, count, family.refusals.total())
+        return family
+
+    def _place(self, sa: Sa, now: float) -> None:
+        number = sa.family if sa.family is not None else sa.unique_id
+        before = self.of(sa.unique_id)
+        if before is not None and before.id != number:
+            self.gone(sa.unique_id)
+        born_at = now - (sa.established_delay or 0.0)
+        family = self.by_id.get(number)
+        if family is None:
+            family = self.by_id[number] = Family(number, sa.name, born_at)
+        family.born_at = min(family.born_at, born_at)
+        self._move_sources(family.members.get(sa.unique_id), sa)
+        family.take(sa)
+        self._of[sa.unique_id] = number
+
+    def _move_sources(self, before: Sa | None, after: Sa | None) -> None:
+        old = set(sources(before)) if before else set()
+        new = set(sources(after)) if after else set()
+        for source in old - new:
+            if before and self.sources.get(source) == before.unique_id:
+                self._forget_source(source)
+        if after is None:
+            return
+        for source in new:
+            self.version += source not in self.sources
+            self.sources[source] = self.spis[source.spi] = after.unique_id
+        if after.local_port not in {0, IKE_PORT} | self.ports:
+            self.ports |= {after.local_port}
+            self.version += 1
+
+    def _forget_source(self, source: Source) -> None:
+        self.version += 1
+        del self.sources[source]
+        self.spis.pop(source.spi, None)
+
+
+def sources(sa: Sa) -> Iterator[Source]:
+    """Where ESP to us comes from, as far as this IKE_SA tells."""
+    for child in sa.children:
+        with suppress(ValueError):  # none yet
+            if child.works:
+                yield Source(int(child.spi_in, 16), sa.remote)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway's room: its part of the facts in, what is to be done about its peers out.
+
+It stands beside the planner, with a book of its own: facts about thousands of families are none of
+the planner's business, nor of the journal's. What peers do with their IKE_SAs is theirs: nothing
+here moves, clones or opens one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vici_mif.core import events as e
+from vici_mif.core.actions import Action, ReadAll
+from vici_mif.core.gateway.checking import Checking
+from vici_mif.core.gateway.families import Families
+from vici_mif.core.gateway.orphans import Orphans
+from vici_mif.core.gateway.revoked import Revoked
+from vici_mif.core.model import Sa
+from vici_mif.core.requests import Book, Request
+from vici_mif.core.turn import Turn
+from vici_mif.core.wish.config import Config
+from vici_mif.core.world import World
+
+PREFIX: Final = "gate"
+"""Of the tags of what is asked for here."""
+
+CLOSE_DELAY = 5.0
+"""Seconds in which an IKE_SA is gone after charon was asked to close it."""
+
+
+class Gateway:
+    """Facts in, actions out, as with the planner."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config.gateway
+        self.families = Families(self.config.connections if self.config else ())
+        self.checking = Checking(self.config.source_check if self.config else "off")
+        self.orphans = Orphans()
+        self.revoked = Revoked()
+        self.read_at: float | None = None
+        """When everything was read last."""
+        self._world = World()
+        self._book = Book(PREFIX)
+        self._now = 0.0
+        self._wakes: list[float] = []
+        self._stopping = False
+
+    # --- questions ------------------------------------------------------------------
+
+    def handle(self, event: e.Event, now: float) -> tuple[e.Event | None, list[Action]]:
+        """What is left of a fact for the planner, and what follows from the gateway's part."""
+        self._now = now
+        turn = Turn(self._world, self._book, now)
+        left = self._learn(turn, event)
+        for tag in self._book.expired(now):
+            self._failed(turn, e.ActionFailed(tag, "timeout", "no answer in time"))
+        self._act(turn)
+        self._wakes = turn.wakes
+        return left, turn.actions
+
+    def next_deadline(self) -> float | None:
+        """When Ticked is due at the latest."""
+        book = self._book.next_deadline(self._now)
+        wakes = [at for at in self._wakes if at > self._now]
+        return min([*wakes, *([book] if book is not None else [])], default=None)
+
+    @property
+    def stopped(self) -> bool:
+        """After Stopping: the kernel has nothing of the gateway's any more."""
+        return not self._book.about("sources")
+
+    # --- facts ----------------------------------------------------------------------
+
+    def _learn(self, turn: Turn, event: e.Event) -> e.Event | None:
+        """Take what is the gateway's; what is left of the fact is everybody else's."""
+        match event:
+            case e.SasSeen(sas):
+                return self._learn_all(turn, sas)
+            case e.SaSeen() | e.SaClosed() | e.SaRekeyed() | e.SaGone() | e.CloneRefused():
+                return self._learn_one(turn, event)
+            case e.SourcesSeen():
+                self.checking.learn(event, turn.now)
+                return None
+            case e.ActionTaken() | e.ActionDone() | e.ActionFailed():
+                return self._ended(turn, event)
+        self._learn_world(turn, event)
+        return event
+
+    def _learn_one(
+        self, turn: Turn, event: e.SaSeen | e.SaClosed | e.SaRekeyed | e.SaGone | e.CloneRefused
+    ) -> e.Event | None:
+        match event:
+            case e.SaSeen(sa) if self.families.ours(sa):
+                self.families.see(sa, turn.now)
+                self.revoked.look_at(sa.unique_id)
+            case e.SaClosed(sa) if self.families.ours(sa):
+                self.families.gone(sa.unique_id)
+            case e.SaRekeyed(old_id, new) if self.families.ours(new):
+                turn.book.rename(old_id, new.unique_id)
+                self.families.rekeyed(old_id, new, turn.now)
+            case e.SaGone(unique_id) if self.families.holds(unique_id):
+                self.families.gone(unique_id)
+            case e.CloneRefused():
+                self._refused(turn, event)
+            case _:
+                return event
+        return None
+
+    def _learn_all(self, turn: Turn, sas: tuple[Sa, ...]) -> e.Event:
+        if not self.families.connections:
+            return e.SasSeen(sas)
+        self.families.see_all((sa for sa in sas if self.families.ours(sa)), turn.now)
+        self.read_at = turn.now
+        self.orphans.looked(self.families, turn.now)
+        self.revoked.forget()
+        return e.SasSeen(tuple(sa for sa in sas if not self.families.ours(sa)))
+
+    def _learn_world(self, turn: Turn, event: e.Event) -> None:
+        """Facts that concern everybody."""
+        self._world.learn(event, turn.now)
+        match event:
+            case e.CharonConnected() | e.CharonGone():
+                self._book.drop_charon()
+                self.families.clear()
+                self.orphans.forget()
+                self.revoked.forget()
+            case e.ConfigRead(config):
+                self._configure(turn, config)
+            case e.Stopping():
+                self._stopping = True
+            case _:
+                pass
+
+    def _configure(self, turn: Turn, config: Config) -> None:
+        """Families are found again by reading everything, where other connections are meant."""
+        self.config = config.gateway
+        self.checking.mode = self.config.source_check if self.config else "off"
+        names = frozenset(self.config.connections if self.config else ())
+        if names != self.families.connections:
+            self.families.clear()
+            self.families.connections = names
+            self.revoked.forget()
+            turn.ask(("read",), ReadAll)
+
+    def _refused(self, turn: Turn, event: e.CloneRefused) -> None:
+        """Said once for each family and reason: a peer may ask on and on."""
+        family = self.families.refuse(event.unique_id, event.reason, event.count)
+        if family is not None and family.refusals[event.reason] == 1:
+            turn.say(f"gateway: a clone for {family.identity} was refused: {event.reason}")
+
+    # --- ends of requests -------------------------------------------------------------
+
+    def _ended(
+        self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed
+    ) -> e.Event | None:
+        if not event.tag.startswith(f"{PREFIX}-"):
+            return event
+        if isinstance(event, e.ActionFailed):
+            self._failed(turn, event)
+        elif isinstance(event, e.ActionDone) and (request := self._book.end(event.tag)):
+            self._done(turn, request)
+        return None
+
+    def _done(self, turn: Turn, request: Request) -> None:
+        self._book.forgive(request.key)
+        match request.key:
+            case ("revoked" | "lost", *_):  # taken; what is still there after a while is asked anew
+                self._book.fail(request.key, turn.now, "closing", delay=CLOSE_DELAY)
+            case ("sources",):
+                self.checking.applied()
+            case ("newcomer", int(ike_id)):
+                self.checking.answered(turn, ike_id)
+            case ("confirm", int(ike_id)):
+                self.checking.confirmed(self.families, ike_id, turn.now)
+            case ("mute", int(ike_id)):
+                self.orphans.answered(ike_id)
+            case _:
+                pass
+
+    def _failed(self, turn: Turn, event: e.ActionFailed) -> None:
+        request = self._book.end(event.tag)
+        if request is None:
+            return
+        failure = self._book.fail(request.key, turn.now, event.reason, event.text)
+        match request.key:
+            case ("sources",):
+                self.checking.broken(turn, event.text, first=failure.count == 1)
+            case ("mute", int(ike_id)):
+                self.orphans.unanswered(turn, ike_id, event.reason)
+            case _:
+                pass
+
+    # --- what follows ---------------------------------------------------------------
+
+    def _act(self, turn: Turn) -> None:
+        if self._world.charon is not None and not self._stopping:
+            self.revoked.act(turn, self.families)
+            self.orphans.act(turn, self.families)
+        self.checking.act(turn, self.families, stopping=self._stopping)
