@@ -128,6 +128,8 @@ class World:
         self.log: list[tuple[float, a.Action]] = []
         self.loaded: list[a.LoadSecret | a.LoadConnection] = []
         self.unloaded: list[a.Unload] = []
+        self.keys: set[str] = set()
+        """Private keys in charon."""
         self.told: list[PathChange] = []
         self.stored: tuple[Order, ...] = ()
         self.footprints: tuple[Footprint, ...] = ()
@@ -412,7 +414,13 @@ class World:
             self.later(0.01, lambda: self.feed(missing))
             return
         self.loaded.append(action)
-        self._done(action.tag)
+        if action.command == "load-key":
+            name = str(action.message["data"])
+            new = name not in self.keys
+            self.keys.add(name)
+            self._done(action.tag, key_id=name, is_new=new)
+        else:
+            self._done(action.tag)
 
     def _do_LoadConnection(self, action: a.LoadConnection) -> None:  # noqa: N802
         self.loaded.append(action)
@@ -699,6 +707,7 @@ class World:
 
     def _do_Unload(self, action: a.Unload) -> None:  # noqa: N802
         self.unloaded.append(action)
+        self.keys.discard(action.name)
         if action.command == "unload-conn":
             self.connection = None
         self._done(action.tag)

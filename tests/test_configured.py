@@ -97,3 +97,22 @@ def test_systemd_hears_of_each_reload(
             assert 0 <= time.monotonic() - int(usec) / 1e6 < 60
             assert systemd.recv(200) == b"READY=1"
     assert answer == {"ok": True, "changed": True}
+
+
+def test_a_secret_behind_the_same_words(tmp_path: Path, file: Path) -> None:
+    """Another content of a file that an inline connection names is a difference."""
+    (tmp_path / "psk").write_text("one")
+    file.write_text(
+        "version: 1\nconnections:\n  hq:\n    links: [eth0]\n    connection:\n"
+        "      remote_addrs: 203.0.113.1\n      children: {net: {}}\n"
+        "      secrets: {ike: {secret: {file: psk}}}\n"
+    )
+    configured = Configured(places.read(file), str(file))
+    assert not configured.read(())
+    (tmp_path / "psk").write_text("two")
+    assert configured.read(())
+    assert configured.renewed == {"hq"}
+    assert not configured.read(())
+    (tmp_path / "psk").unlink()
+
+    assert configured.read(())

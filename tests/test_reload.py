@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_address
+
 import pytest
 
-from tests.simulated import GATEWAY, SITE, THREE, World
+from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, THREE, Gateway, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.model import OrderKind, Steering
+from vici_mif.core.model import OrderKind, Sa, Steering
 from vici_mif.core.wish import reload
 from vici_mif.core.wish.config import ConfigError, Source, parse
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}
 OTHER = "203.0.113.2"
+E_LOCAL = ip_address("192.0.2.77")
 
 
 def wish(text: str) -> str:
@@ -222,6 +226,87 @@ def test_an_inline_connection_that_is_taken_out_is_unloaded() -> None:
         ("unload-shared", "vici-mif-hq-ike-gw"),
     ]
     assert [p.name for p in world.status.peers] == ["branch"]
+
+
+NOBODY = "version: 1\nconnections:\n  branch: {links: [eth0]}\n"
+KEYED = INLINE.replace("ike-gw: {{secret: {{file: psk}}}}", "private: {{file: key.pem}}")
+
+
+def test_a_controller_that_dies_while_it_closes_a_peer() -> None:
+    """Its successor does not know the peer, and goes on with what was kept; nothing else goes."""
+    world = up(INLINE.format("4h"), connection=None)
+    world.dead = {"eth0", "eth1", "eth2"}
+    world.configure(NOBODY)
+    world.run(0.5)
+    assert [o.kind for o in world.stored] == [OrderKind.RETIRE]
+    assert world.sas
+    world.beside = ((), (Sa(77, "hq", "ESTABLISHED", E_LOCAL, E_LOCAL, spi_in="77"),))
+    world.restart_controller()
+    world.run(10)
+
+    assert (world.sas, world.stored) == ({}, ())
+    assert not [x for x in world.actions(a.Terminate) if x.ike_id == 77]  # type: ignore[union-attr]
+    assert {(x.command, x.name) for x in world.unloaded} == {
+        ("unload-conn", "hq"),
+        ("unload-shared", "vici-mif-hq-ike-gw"),
+    }
+
+
+def test_a_peer_that_is_back_before_the_successor_starts() -> None:
+    """Then nobody closes it any more."""
+    world = up()
+    world.dead = {"eth0", "eth1", "eth2"}
+    world.configure(NOBODY)
+    world.run(0.5)
+    world.dead = set()
+    world.planner.config = parse([Source("config.yaml", THREE)])
+    world.restart_controller()
+    world.run(20)
+
+    assert (world.stored, world.seats()) == ((), AT_HOME)
+
+
+@pytest.mark.parametrize("before", [set(), {"key"}])
+def test_a_private_key_goes_with_its_peer(before: set[str]) -> None:
+    """Unless charon had it before: then it is somebody else's, too."""
+    world = World(KEYED.format("4h"), connection=None)
+    key = "FromFile(path='/etc/vici-mif/key.pem')"
+    world.keys = {key} if before else set()
+    world.start().run(5)
+    assert key in world.keys
+    world.configure(NOBODY)
+    world.run(10)
+
+    assert world.keys == ({key} if before else set())
+    assert [p.name for p in world.status.peers] == ["branch"]
+
+
+def test_a_private_key_that_another_peer_has_too_stays() -> None:
+    """It goes with the last of them."""
+    both = KEYED.format("4h")
+    second = both.partition("connections:\n")[2].replace("hq:", "branch:")
+    world = World(both + second, connection=None)
+    world.more = {"branch": (replace(ROAD_WARRIOR, name="branch"), Gateway())}
+    world.start().run(5)
+    assert len(world.keys) == 1
+    world.configure(both)
+    world.run(10)
+    assert len(world.keys) == 1
+    world.configure(NOBODY)
+    world.run(10)
+
+    assert world.keys == set()
+
+
+def test_a_secret_with_another_content_is_loaded_again() -> None:
+    """The configuration is the same; what was made with the old one stays."""
+    world = up(INLINE.format("4h"), connection=None)
+    sas, loaded = set(world.sas), len(world.loaded)
+    world.feed(e.ConfigRead(world.planner.config, renewed=frozenset({"hq"})))
+    world.run(5)
+
+    assert [type(x) for x in world.loaded[loaded:]] == [a.LoadSecret, a.LoadConnection]
+    assert set(world.sas) == sas
 
 
 def test_a_revoke_goes_on() -> None:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import Controller, on, ping
@@ -105,3 +107,37 @@ def test_a_secret_that_is_not_there(make_lab: MakeLab, tmp_path: Path) -> None:
         assert rig.sas(lab) == []
     finally:
         controller.stop()
+
+
+def test_a_secret_that_changes_and_a_key_that_goes(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Reload hands a new content to charon; a peer that goes takes its private key along."""
+    lab = make_lab(uplinks=2, auth=Auth.CERT, start_charons=False)
+    operators, key = lab.client.swanctl_dir / "private/client.pem", tmp_path / "key.pem"
+    shutil.move(operators, key)  # else it is the operator's, and stays
+    bare(lab, tmp_path)
+    controller = with_inline(lab, Auth.CERT, tmp_path)
+    controller.file.write_text(controller.file.read_text().replace(str(operators), str(key)))
+    controller.start()
+    try:
+        controller.until(lambda p: p.state == "up")
+        before, (first,) = rig.spis(lab), keys(lab)
+        assert controller.command("reload").stdout == "the same as before: nothing to do\n"
+        lab.host("client").exec(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)])
+        assert controller.command("reload").stdout == "in force\n"
+        eventually(lambda: len(keys(lab)) == 1 and keys(lab) != [first])
+        assert rig.spis(lab) == before
+
+        text = controller.file.read_text()
+        ours, daemon = text.partition("    connection:")[0], text[text.index("daemon:") :]
+        controller.file.write_text(ours.replace("hq:", "other:") + daemon)
+        assert controller.command("reload").returncode == 0
+        eventually(lambda: keys(lab) == [] and rig.sas(lab) == [])
+    finally:
+        controller.stop()
+
+
+def keys(lab: Lab) -> list[str]:
+    """Private keys in the client's charon."""
+    found = rig.request(lab, "get-keys", {}).get("keys", [])
+    assert isinstance(found, list)
+    return list(map(str, found))

@@ -112,3 +112,20 @@ def test_a_peer_that_is_taken_out_leaves_nothing(client: Controller) -> None:
 
     assert rig.sas(lab) == rig.sas(lab, "gateway") == []
     assert rig.ours(lab) == []
+
+
+def test_a_controller_that_dies_while_it_closes_a_peer(client: Controller) -> None:
+    """Its successor does not know the peer any more, and closes what is left of it."""
+    lab = client.lab
+    for link in rig.UPLINKS:
+        lab.cut(link)  # the deletions are not answered, so there is a moment to die in
+    lab.cut("wwan0")
+    rewrite(client, "  hq: ", "  nobody: ")
+    assert client.command("reload").returncode == 0
+    assert [o.kind for o in client.status().orders] == ["retire"]
+    assert rig.sas(lab)
+    client.kill()
+    client.start()
+    eventually(lambda: rig.sas(lab) == [], within=30)
+    eventually(lambda: not client.status().orders, within=10)
+    eventually(lambda: rig.ours(lab) == [], within=20)

@@ -147,7 +147,8 @@ class LoadSecret:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """unload-conn or unload-shared: what an inline connection that is gone had loaded."""
+    """unload-conn, unload-shared or unload-key: what an inline connection that is gone had
+    loaded."""
 
     tag: str
     command: str

@@ -180,6 +180,10 @@ class ActionDone:
     """CreateChild."""
     rtt_delay: float | None = None
     """Probe: seconds; None where the first transmission was not answered."""
+    key_id: str = ""
+    """LoadSecret of a private key: how charon calls it."""
+    is_new: bool | None = None
+    """Whether charon had no such key before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +247,13 @@ class OrderCleared:
 
 @dataclass(frozen=True, slots=True)
 class ConfigRead:
-    """The operator's files were read again and are good; they differ from what was in force."""
+    """The operator's files were read again and are good; something differs from before."""
 
     config: Config
+    given: str = ""
+    """When that was, RFC 3339 UTC."""
+    renewed: frozenset[str] = frozenset()
+    """Peers whose inline connection names a file or variable with another content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,6 +366,8 @@ class OrderKind(StrEnum):
     """An act, kept until it has come to its end: keys die now."""
     REVOKE_IDENTITY = "revoke-identity"
     """What peers of this identity have with our gateway ends, until it is taken back."""
+    RETIRE = "retire"
+    """By the configuration, which has the peer no longer: what is left of it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,9 +384,11 @@ class Order:
     path: str = ""
     """LINK/REMOTE, or LINK for all its paths; empty: not about a path."""
     spis: tuple[str, ...] = ()
-    """Revoke: SPIs of the keys that have to die; `family 7`: of all its members."""
+    """Revoke, retire: SPIs of the keys that have to die; `family 7`: of all its members."""
     identity: str = ""
     """Of a gateway's peers, as charon prints it."""
+    loaded: tuple[str, ...] = ()
+    """Retire: what charon has to forget, as the command for that and a name."""
 
 
 class Mode(StrEnum):

@@ -30,7 +30,7 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
         case ("clone", _):
             peer.growth.done(turn, event.ike_id)
         case ("load" | "unload" as what, _, int(part)):
-            peer.loading.done(turn, what, part)
+            peer.loading.done(turn, what, part, event.key_id, bool(event.is_new))
         case ("initiate", *_):
             turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
         case ("child", _, int(ike_id), str(template)):

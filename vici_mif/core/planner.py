@@ -28,6 +28,7 @@ from vici_mif.core.ground.dataplane import Numbers
 from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.model import GuardWish, Order, OrderKind, Steering
 from vici_mif.core.peer import Peer
+from vici_mif.core.peers.retired import Retired
 from vici_mif.core.peers.rivalry import Rivalry
 from vici_mif.core.probe import ProbeWish
 from vici_mif.core.requests import Book, Request
@@ -59,6 +60,7 @@ class Planner:
         for name, wish in config.connections.items():
             self._add(name, wish)
         self._rivalry = Rivalry(self.peers)
+        self._retired = Retired()
         self._changes = Changes()
         self._steering: Steering | None = None
         self._guard: GuardWish | None = None
@@ -170,20 +172,23 @@ class Planner:
             if footprint.peer in self.peers:
                 self.peers[footprint.peer].recall(footprint)
 
-    def _configure(self, turn: Turn, config: Config) -> None:
+    def _configure(self, turn: Turn, event: e.ConfigRead) -> None:
         """Peers keep what they know; who is not in it any more is closed first."""
-        self.config, before = config, dict(self.peers)
+        self.config, before = event.config, dict(self.peers)
         self.peers.clear()
-        for name, wish in config.connections.items():
+        for name, wish in event.config.connections.items():
             peer = before.pop(name, None)
             if peer is not None:
                 self.peers[name] = peer
-                peer.configure(turn, wish, config.rank(name))
+                peer.configure(turn, wish, event.config.rank(name))
+                if name in event.renewed:
+                    peer.loading.renew(turn)
             elif not self._add(name, wish):
                 turn.say(f"{name}: no routing tables are free for it until a restart", "error")
         for peer in before.values():
             peer.retired = True
         self.peers.update(before)
+        self._retired.keep(turn, self.peers, event.given)
 
     def _from_outside(self, turn: Turn, event: Outside) -> None:
         match event:
@@ -194,8 +199,8 @@ class Planner:
                     turn.ask(("read", ""), ReadAll)
             case e.Stopping():
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
-            case e.ConfigRead(config):
-                self._configure(turn, config)
+            case e.ConfigRead():
+                self._configure(turn, event)
             case _:
                 assert_never(event)
 
@@ -229,6 +234,7 @@ class Planner:
 
     def _charon_changed(self, turn: Turn) -> None:
         self._book.drop_charon()
+        self._retired.charon_gone()
         for peer in self.peers.values():
             peer.charon_gone(turn.now)
 
@@ -236,6 +242,7 @@ class Planner:
         """Who asked by hand does not wait."""
         if isinstance(event, e.OrdersRead):
             self._stored = event.orders
+            self.world.orders = self.world.orders.readmit(self.config.connections.keys())
         self._book.forgive(("orders", ""))
         for peer in self.peers:
             self._book.forgive(("auth", peer))
@@ -267,6 +274,7 @@ class Planner:
                 outcome.done(peer, turn, request, event)
             case _:
                 self._book.forgive(request.key)
+                self._retired.ended(turn, request)
 
     def _failed(self, turn: Turn, event: e.ActionFailed) -> None:
         request = self._book.end(event.tag)
@@ -280,6 +288,7 @@ class Planner:
             outcome.failed(peer, turn, request, event.reason, event.text)
         else:
             self._book.fail(request.key, turn.now, event.reason, event.text)
+            self._retired.ended(turn, request)
 
     # --- one step --------------------------------------------------------------
 
@@ -300,6 +309,7 @@ class Planner:
         for peer in self.peers.values():
             peer.act(turn, self._steady)
         self._forget(turn)
+        self._retired.step(turn, self.peers)
         self._watch(turn)
         self._store(turn)
         self._tell(turn)
@@ -308,6 +318,7 @@ class Planner:
         """Peers that were taken out of the configuration, once nothing of them is left."""
         for name in [name for name, peer in self.peers.items() if peer.is_over(turn)]:
             del self.peers[name]
+            self.world.orders = self.world.orders.readmit([name])
             self._said.pop(name, None)
             self._book.drop_peer(name)
             self._places.leave(name)

@@ -30,6 +30,8 @@ class World:
     links: tuple[Link, ...] | None = None
     names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     orders: Orders = field(default_factory=Orders)
+    keys: dict[str, set[str]] = field(default_factory=dict)
+    """Private keys that inline connections brought into charon, by charon's id: for which peers."""
 
     @property
     def patched(self) -> bool:
@@ -112,3 +114,4 @@ class World:
     def _forget_charon(self, why: str) -> None:
         self.charon, self.charon_why = None, why
         self.connections, self.sas = None, None
+        self.keys.clear()

@@ -327,6 +327,9 @@ class _Session:
         if awaited:
             self._await_final(action.tag)
         command, message = requests.request(action, self._mark)
+        if command == "load-key":
+            await self._load_key(action.tag, lane, message)
+            return
         answer = await lane.request(command, message)
         if answer.get("success", "yes") != "yes":
             if not awaited or self._ended(action.tag):
@@ -335,6 +338,16 @@ class _Session:
             self._emit(events.ActionDone(action.tag))
         elif action.tag in self._waiting:  # else the final event was here first
             self._emit(events.ActionTaken(action.tag, requests.number(answer, "ike-id")))
+
+    async def _load_key(self, tag: str, lane: _Lane, message: requests.Message) -> None:
+        """A key that charon had before belongs to somebody else as well."""
+        before = (await lane.request("get-keys", {})).get("keys", [])
+        answer = await lane.request("load-key", message)
+        if answer.get("success", "yes") != "yes":
+            self._emit(requests.failed(tag, answer))
+            return
+        key_id = str(answer.get("id", ""))
+        self._emit(events.ActionDone(tag, key_id=key_id, is_new=key_id not in before))
 
     def _await_final(self, tag: str) -> None:
         loop = asyncio.get_running_loop()

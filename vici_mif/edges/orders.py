@@ -51,6 +51,7 @@ def _order(entry: dict[str, Any]) -> Order:
         path=str(entry.get("path", "")),
         spis=tuple(map(str, entry.get("spis", ()))),
         identity=str(entry.get("identity", "")),
+        loaded=tuple(map(str, entry.get("loaded", ()))),
     )
 
 
@@ -68,4 +69,6 @@ def _entry(order: Order) -> dict[str, object]:
         entry["identity"] = order.identity
     if order.spis:
         entry["spis"] = list(order.spis)
+    if order.loaded:
+        entry["loaded"] = list(order.loaded)
     return entry

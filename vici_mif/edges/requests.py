@@ -28,7 +28,7 @@ Order: TypeAlias = (
     | actions.Unload
 )
 
-UNLOAD_KEYS = {"unload-conn": "name", "unload-shared": "id"}
+UNLOAD_KEYS = {"unload-conn": "name", "unload-shared": "id", "unload-key": "id"}
 AT_ONCE = -1  # as timeout: the answer says that the request was taken, an event how it ended
 SERIES = (
     actions.CreateIke,

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
+from vici_mif.core import swan
 from vici_mif.core.status import DaemonStatus
 from vici_mif.core.wish import reload
 from vici_mif.core.wish.config import Config, ConfigError, Source
 from vici_mif.edges import files
 from vici_mif.edges.files import FileError
-from vici_mif.shell import clock
+from vici_mif.shell import clock, material
 
 
 class Configured:
@@ -20,6 +22,10 @@ class Configured:
     def __init__(self, config: Config, path: str) -> None:
         self.config = config
         self.path = path
+        self.renewed: frozenset[str] = frozenset()
+        """Peers whose files and variables had another content the last time."""
+        self._salt = os.urandom(16)
+        self._seen = self._look(config)
         self._since = clock.stamp()
         self._refused = ""
 
@@ -35,10 +41,18 @@ class Configured:
             self._refused = str(error)
             raise
         self._refused = ""
-        if config == self.config:
+        before, self._seen = self._seen, self._look(config)
+        self.renewed = frozenset(n for n in before if self._seen.get(n, before[n]) != before[n])
+        if config == self.config and not self.renewed:
             return False
         self.config, self._since = config, clock.stamp()
         return True
+
+    def _look(self, config: Config) -> dict[str, str]:
+        """What the files and variables of inline connections hold, by peer; nothing to read."""
+        base = str(Path(self.path).resolve().parent)
+        inline = {n: wish.connection for n, wish in config.connections.items() if wish.connection}
+        return {n: material.digest(swan.loads(n, w, base), self._salt) for n, w in inline.items()}
 
     def shown(self, daemon: DaemonStatus) -> DaemonStatus:
         """For the status."""

@@ -298,7 +298,9 @@ class Daemon:
             if changed:
                 hooks = self._configured.config.daemon.hooks
                 self._executor.hook.command = hooks.on_path_change or ()
-                self._feed_now(events.ConfigRead(self._configured.config))
+                found = self._configured
+                read = events.ConfigRead(found.config, clock.stamp(), found.renewed)
+                self._feed_now(read)
             self._log.say("configuration read again: " + ("changed" if changed else "the same"))
             return {"ok": True, "changed": changed}
         except (ConfigError, FileError) as error:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vici_mif.core.actions import LoadConnection, LoadSecret
 from vici_mif.core.model import FromEnvironment, FromFile
+from vici_mif.core.swan import Load
 from vici_mif.edges import files
+from vici_mif.edges.files import FileError
 
 SECRETS = "load-shared"  # the one command whose data is text: no line end belongs to it
 
@@ -23,6 +26,20 @@ def connection(action: LoadConnection) -> LoadConnection:
 def secret(action: LoadSecret) -> LoadSecret:
     """The request with its secret in it. Raises FileError."""
     return replace(action, message=_section(action.message, strip=action.command == SECRETS))
+
+
+def digest(loads: Iterable[Load], salt: bytes) -> str:
+    """Whether the same would be loaded again; what cannot be read is another content.
+
+    `salt`: random, so that nothing can be guessed from it.
+    """
+    found = hashlib.sha256(salt)
+    for load in loads:
+        try:
+            found.update(repr(_section(load.message, strip=False)).encode())
+        except FileError as error:
+            found.update(str(error).encode())
+    return found.hexdigest()
 
 
 def _section(section: Mapping[str, Any], *, strip: bool) -> dict[str, Any]:

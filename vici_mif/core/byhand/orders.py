@@ -7,7 +7,7 @@ the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -39,6 +39,10 @@ class Orders:
         """Acts that have not come to their end."""
         return tuple(self._of(OrderKind.REVOKE, peer))
 
+    def retired(self) -> tuple[Order, ...]:
+        """Peers that were taken out of the configuration, and of which something is left."""
+        return tuple(o for o in self.kept if o.kind is OrderKind.RETIRE)
+
     def revokes_sa(self, sa: Sa) -> bool:
         """Whether it was an operator who ended this IKE_SA, by an order of his to us."""
         return any(means(order, sa) for order in self.revokes(sa.name))
@@ -50,8 +54,15 @@ class Orders:
 
     def give(self, event: OrderGiven) -> Orders:
         """A state that is asked for again is still one order."""
-        words = {"path": event.path, "identity": event.identity}
-        order = Order(0, event.kind, event.peer, event.given, spis=event.spis, **words)
+        order = Order(
+            0,
+            event.kind,
+            event.peer,
+            event.given,
+            path=event.path,
+            spis=event.spis,
+            identity=event.identity,
+        )
         if event.kind is OrderKind.REVOKE:
             return self.add(order) if order.spis else self
         if event.kind is OrderKind.PREFER:
@@ -62,6 +73,34 @@ class Orders:
         """With the next number."""
         number = max((o.id for o in self.kept), default=0) + 1
         return Orders((*self.kept, replace(order, id=number)))
+
+    def retire(self, peer: str, given: str, keys: tuple[str, ...], loaded: list[str]) -> Orders:
+        """A peer is no longer configured."""
+        order = Order(
+            0,
+            OrderKind.RETIRE,
+            peer,
+            given,
+            "configuration",
+            spis=keys,
+            loaded=tuple(loaded),
+        )
+        return self.readmit([peer]).add(order)
+
+    def readmit(self, peers: Collection[str]) -> Orders:
+        """They are configured, or nothing is left of them."""
+        return Orders(
+            tuple(o for o in self.kept if o.kind is not OrderKind.RETIRE or o.peer not in peers)
+        )
+
+    def unloaded(self, peer: str, entry: str) -> Orders:
+        """charon has forgotten something of a peer that is retired."""
+
+        def after(order: Order) -> Order:
+            left = tuple(x for x in order.loaded if x != entry)
+            return replace(order, loaded=left) if order.peer == peer else order
+
+        return Orders(tuple(map(after, self.kept)))
 
     def clear(self, event: OrderCleared) -> Orders:
         return Orders(tuple(o for o in self.kept if not _cleared(o, event)))
@@ -86,8 +125,15 @@ def whole(sa: Sa) -> str:
     return f"family {sa.family}"
 
 
+def keys_of(sas: Iterable[Sa]) -> tuple[str, ...]:
+    """What names all keys of these, and those of clones that are under way."""
+    alive = [sa for sa in sas if not sa.closing]
+    families = {whole(sa) for sa in alive if sa.family is not None}
+    return (*(spi for sa in alive for spi in spis(sa)), *sorted(families))
+
+
 def means(order: Order, sa: Sa) -> bool:
-    """Whether a revoke is about this IKE_SA."""
+    """Whether an order to revoke or to retire is about this IKE_SA."""
     named = set(order.spis)
     return not named.isdisjoint(spis(sa)) or (sa.family is not None and whole(sa) in named)
 

@@ -30,6 +30,8 @@ class Loading:
         self._base = base
         self._loads = swan.loads(peer, inline, base) if inline is not None else ()
         self._loaded: set[int] = set()
+        self._keys: dict[int, str] = {}
+        """Private keys that are ours in charon, by part."""
         self._resolved_at: dict[str, float] = {}
 
     def step(self, turn: Turn) -> bool:
@@ -45,38 +47,79 @@ class Loading:
             return partial(LoadConnection, name=self._peer, message=load.message)
         return partial(LoadSecret, command=load.command, message=load.message)
 
-    def done(self, turn: Turn, what: str, part: int) -> None:
+    def done(self, turn: Turn, what: str, part: int, key_id: str = "", new: bool = False) -> None:
+        """`key_id`: of a private key; `new`: charon did not have it."""
         if what == "unload":
             self._loaded.discard(part)
+            turn.world.keys.pop(self._keys.pop(part, ""), None)
             return
         self._loaded.add(part)
+        self._take_key(turn, part, key_id, new)
         turn.ask(("read", self._peer), ReadAll)
+
+    def _take_key(self, turn: Turn, part: int, key_id: str, new: bool) -> None:
+        """The one it takes the place of is of no use any more."""
+        command, old = self._undone(turn, part)
+        if command == "unload-key" and old != key_id:
+            turn.ask(("old key", self._peer, old), partial(Unload, command=command, name=old))
+            turn.world.keys.pop(old)
+        if key_id and (new or key_id in turn.world.keys):
+            turn.world.keys.setdefault(key_id, set()).add(self._peer)
+            self._keys[part] = key_id
+
+    def renew(self, turn: Turn) -> None:
+        """A file or variable has another content: all is loaded again."""
+        self._loaded.clear()
+        self._forget(turn, len(self._loads))
 
     def configure(self, turn: Turn, inline: InlineConnection | None) -> None:
         """What differs is loaded again; SAs that are up keep what they were made with."""
         before, was = self._loads, self._loaded
         self._loads = swan.loads(self._peer, inline, self._base) if inline is not None else ()
         known = [before[i] for i in was]
+        keys = [(before[i], key) for i, key in self._keys.items()]
+        self._keys = {i: k for i, load in enumerate(self._loads) for old, k in keys if old == load}
         self._loaded = {i for i, load in enumerate(self._loads) if load in known}
-        for part in range(len(before)):
+        self._forget(turn, len(before))
+
+    def _forget(self, turn: Turn, parts: int) -> None:
+        for part in range(parts):
             turn.book.drop(("load", self._peer, part))
             turn.book.forgive(("load", self._peer, part))
 
     def unload(self, turn: Turn) -> bool:
         """The peer is no longer configured: the connection first. True once all is done."""
         for part in sorted(self._loaded, reverse=True):
-            load = self._loads[part]
-            command, name = _undone(self._peer, load)
+            command, name = self._undone(turn, part)
             if command:
                 make = partial(Unload, command=command, name=name)
                 turn.ask(("unload", self._peer, part), make)
                 return False
             self._loaded.discard(part)
+            turn.world.keys.get(self._keys.pop(part, ""), set()).discard(self._peer)
         return True
+
+    def undo(self, turn: Turn) -> list[str]:
+        """The same as it is kept: commands with names."""
+        parts = [self._undone(turn, part) for part in sorted(self._loaded, reverse=True)]
+        return [f"{command} {name}" for command, name in parts if command]
+
+    def _undone(self, turn: Turn, part: int) -> tuple[str, str]:
+        """The request that takes a load back. A private key that charon had before, or that
+        another peer needs, stays."""
+        load = self._loads[part]
+        if load.command == "load-conn":
+            return "unload-conn", self._peer
+        if load.command == "load-shared":
+            return "unload-shared", str(load.message["id"])
+        key_id = self._keys.get(part, "")
+        only = turn.world.keys.get(key_id) == {self._peer}
+        return ("unload-key", key_id) if only else ("", "")
 
     def charon_gone(self) -> None:
         """Another charon has nothing of it."""
         self._loaded.clear()
+        self._keys.clear()
 
     def look(self, turn: Turn) -> None:
         """Is it there now? Waiting is no error: `swanctl --load-all` may come later."""
@@ -102,12 +145,3 @@ class Loading:
         ):
             self._resolved_at[name] = turn.now
         turn.wake(due_at)
-
-
-def _undone(peer: str, load: swan.Load) -> tuple[str, str]:
-    """The request that takes a load back. Private keys have no name of ours and stay."""
-    if load.command == "load-conn":
-        return "unload-conn", peer
-    if load.command == "load-shared":
-        return "unload-shared", str(load.message["id"])
-    return "", ""
