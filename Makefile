@@ -8,6 +8,7 @@
 #   make charon   build the patched charon
 #   make guest CMD="ip xfrm state"    run a command on a Debian kernel with ESP
 #   make images   the rig's container images, for `docker compose up` in docker/
+#   make ansible-test  the collection in ansible/, on containers with systemd
 #   make base-image    debian:bookworm-slim and trixie-slim where no registry has them
 
 VENV   ?= .venv
@@ -15,13 +16,13 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: check test full demo charon guest images base-image packages format clean
+.PHONY: check test full demo charon guest images base-image ansible-test packages format clean
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not real and not build and not guest and not docker"
+	$(BIN)/pytest -q -m "not real and not build and not guest and not docker and not ansible"
 
 test: $(STAMP)
 	scripts/test
@@ -45,6 +46,9 @@ images: $(STAMP)
 
 base-image:
 	eval "$$(scripts/docker-engine)" && scripts/base-image bookworm trixie
+
+ansible-test: $(STAMP)
+	scripts/ansible-test $(OPTIONS)
 
 packages:
 	scripts/packages

@@ -14,7 +14,12 @@ from vici_mif.core.wish import config
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted(
-    [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("strongswan-patches/**/*.md")]
+    [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("strongswan-patches/**/*.md"),
+        *ROOT.glob("ansible/*.md"),
+    ]
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 NAMED_TEST = re.compile(r"`(?:([a-z_]+):([a-z0-9_]+)|(tests/[\w/.]+\.py)(?:::(\w+))?)`")

@@ -33,7 +33,7 @@ def build(images: Iterable[Image]) -> None:
     """Everything these images need, and the images. Raises SkippedError and LabError."""
     wanted = list(images)
     if any(image.target == "controller" for image in wanted):
-        _wheels(ROOT / "docker" / "wheels", sorted({image.suite for image in wanted}))
+        wheels(ROOT / "docker" / "wheels", sorted({image.suite for image in wanted}))
     for image in wanted:
         _run([str(ROOT / "scripts" / "base-image"), image.suite], "the base image")
         if image.release:
@@ -62,7 +62,7 @@ def _builder() -> Mapping[str, str]:
     return {"DOCKER_BUILDKIT": "1" if buildx else "0"}
 
 
-def _wheels(into: Path, suites: Sequence[str]) -> None:
+def wheels(into: Path, suites: Sequence[str]) -> None:
     """Our wheel, made anew, and those of what it needs, unless they are there."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     for old in into.glob("vici_mif-*.whl"):

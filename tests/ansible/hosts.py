@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts for Ansible: containers with systemd, and links between them with names of ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.namespace import eventually
+
+IMAGE = Path(__file__).parent / "image"
+SYSCTLS = {
+    # what the roles write is read-only in a container
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "2",
+}
+BOOTED = {"running", "degraded"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+
+
+class Host:
+    """One container."""
+
+    def __init__(self, engine: Any, name: str, image: str) -> None:
+        self.name = name
+        self._container = engine.containers.run(
+            image,
+            name=name,
+            hostname=name,
+            detach=True,
+            network_mode="none",
+            cap_add=["NET_ADMIN"],
+            devices=["/dev/net/tun"],
+            sysctls=SYSCTLS,
+            tmpfs={"/run": "", "/run/lock": ""},
+            volumes=_cgroups(),
+        )
+        self._container.reload()
+        self.pid: int = self._container.attrs["State"]["Pid"]
+
+    def boot(self) -> None:
+        """Until systemd has started everything."""
+        eventually(lambda: self.run("systemctl", "is-system-running").out.strip() in BOOTED, 60)
+
+    def run(self, *argv: str, check: bool = False) -> Said:
+        """One command as root."""
+        code, out = self._container.exec_run(list(argv))
+        said = Said(code, out.decode(errors="replace"))
+        assert not check or code == 0, f"{self.name}: {' '.join(argv)}: {said.out}"
+        return said
+
+    def begin(self, *argv: str) -> Iterator[bytes]:
+        """One command that runs on; its output as it comes."""
+        stream: Iterator[bytes] = self._container.exec_run(list(argv), stream=True).output
+        return stream
+
+    def read(self, path: str) -> str:
+        return self.run("cat", path, check=True).out
+
+    def logs(self) -> str:
+        """What its units said last."""
+        return self.run("journalctl", "--no-pager", "-n", "80").out
+
+    def remove(self) -> None:
+        self._container.remove(force=True)
+
+
+def _cgroups() -> dict[str, dict[str, str]]:
+    """systemd finds its cgroups where the engine's host has them (version 1)."""
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        return {}
+    return {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "ro"}}
+
+
+def link(ends: Sequence[tuple[Host, str, str]]) -> None:
+    """A veth pair between two hosts: (host, name of the interface, address with prefix)."""
+    (one, one_name, _), (two, two_name, _) = ends
+    argv = ["ip", "link", "add", "name", one_name, "netns", str(one.pid), "type", "veth"]
+    argv += ["peer", "name", two_name, "netns", str(two.pid)]
+    subprocess.run(argv, check=True, capture_output=True)
+    for host, name, address in ends:
+        host.run("ip", "address", "add", address, "dev", name, check=True)
+        host.run("ip", "link", "set", name, "up", check=True)
+
+
+@contextmanager
+def pings(host: Host, target: str, interval: float = 0.05) -> Iterator[dict[str, int]]:
+    """Echo requests while the block runs; `sent` and `received` stand there afterwards."""
+    counted: dict[str, int] = {}
+    argv = ["ping", "-q", "-n", "-i", str(interval), "-W", "2", target]
+    output = host.begin(*argv)
+    eventually(lambda: host.run("pgrep", "-x", "ping").code == 0, 15)
+    try:
+        yield counted
+    finally:
+        host.run("pkill", "-INT", "-x", "ping")
+        said = b"".join(output).decode()
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
+        assert found, said
+        counted.update(sent=int(found[1]), received=int(found[2]))
