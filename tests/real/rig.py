@@ -20,6 +20,7 @@ from vici_mif.core.status import PeerStatus, Status, TunnelStatus
 from vici_mif.edges.control import ControlError, ask
 from vici_mif.edges.vici import Connection, Tree
 from vici_mif.lab.conf import CONNECTIONS
+from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.leftovers import ours as ours
 from vici_mif.lab.topology import CLIENT
@@ -37,19 +38,26 @@ class Controller:
 
     def __init__(self, lab: Lab, connection: str = "{links: [eth0, wlan0, wwan0]}") -> None:
         self.lab = lab
-        self.directory = lab.client.directory
+        self.host = self._on()
+        self.directory = self.host.directory
         self.file = self.directory / "config.yaml"
         self.log = self.directory / "controller.log"
         state = self.directory / "state"
         self.file.write_text(
-            f"version: 1\nconnections:\n  {connection_name(lab)}: {connection}\n"
+            f"version: 1\n{self._wish(connection)}\n"
             f"daemon: {{state_dir: {state}, journal: {self.directory / 'journal'}}}\n"
         )
         self._child: subprocess.Popen[bytes] | None = None
 
+    def _on(self) -> Host:
+        return self.lab.client
+
+    def _wish(self, connection: str) -> str:
+        return f"connections:\n  {connection_name(self.lab)}: {connection}"
+
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._child = self.lab.client.spawn(
+            self._child = self.host.spawn(
                 "controller",
                 [*PROGRAM, "run", "-v", "-c", str(self.file)],
                 stdout=log,
@@ -82,14 +90,14 @@ class Controller:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One `vici-mif` command on the client."""
-        return self.lab.client.exec(
+        return self.host.exec(
             [*PROGRAM, *arguments, "-c", str(self.file)],
             check=False,
             env={"PYTHONPATH": os.getcwd()},
         )
 
     def status(self) -> Status:
-        run_dir = self.lab.client.run_directory / "vici-mif"
+        run_dir = self.host.run_directory / "vici-mif"
         return Status.model_validate(ask(run_dir, {"ask": "status"})["status"])
 
     @property

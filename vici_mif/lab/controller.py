@@ -15,6 +15,7 @@ from typing import Any
 from vici_mif.core.status import PeerStatus, Status, TunnelStatus
 from vici_mif.edges.control import ControlError, ask
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 
 _PROGRAM = [sys.executable, "-m", "vici_mif"]
@@ -24,11 +25,12 @@ STOP_PATIENCE = 10.0
 class Controller:
     """`vici-mif run` and the commands that speak to it."""
 
-    def __init__(self, lab: Lab, said: Callable[[str], object]) -> None:
-        self._lab, self._said = lab, said
+    def __init__(self, lab: Lab, said: Callable[[str], object], host: Host | None = None) -> None:
+        """`host`: another one than the client."""
+        self._host, self._said = host or lab.client, said
         self._child: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self.file: Path = lab.client.directory / "config.yaml"
+        self.file: Path = self._host.directory / "config.yaml"
 
     def start(self, connection: str) -> None:
         """Run it; `connection` is what stands under `connections:` in its file."""
@@ -43,7 +45,7 @@ class Controller:
 
     def run(self) -> None:
         """Start it with the file that is there."""
-        self._child = self._lab.client.spawn(
+        self._child = self._host.spawn(
             "controller",
             [*_PROGRAM, "run", "-c", str(self.file)],
             stdout=subprocess.PIPE,
@@ -60,11 +62,11 @@ class Controller:
     @property
     def journal(self) -> Path:
         """The directory where it keeps its journal."""
-        return self._lab.client.directory / "journal"
+        return self._host.directory / "journal"
 
     def _directories(self) -> dict[str, str]:
         # /run is the host's own in the lab, /var is not
-        state = self._lab.client.directory / "state"
+        state = self._host.directory / "state"
         state.mkdir(exist_ok=True)
         return {"state_dir": str(state), "journal": str(self.journal)}
 
@@ -76,7 +78,7 @@ class Controller:
 
     def command(self, *arguments: str, patience: float = 60) -> subprocess.CompletedProcess[str]:
         """One `vici-mif` command on the client, whatever its exit status."""
-        return self._lab.client.exec([*_PROGRAM, *arguments], check=False, timeout=patience)
+        return self._host.exec([*_PROGRAM, *arguments], check=False, timeout=patience)
 
     def wait(self, state: str, patience: float) -> None:
         """Until all peers are in that state, by the controller's own command."""
@@ -109,7 +111,7 @@ class Controller:
     def ask_status(self) -> Status | None:
         """By its socket, which is quicker than the command; None while nobody answers there."""
         try:
-            answer = ask(self._lab.client.run_directory / "vici-mif", {"ask": "status"})
+            answer = ask(self._host.run_directory / "vici-mif", {"ask": "status"})
         except ControlError:
             return None
         return Status.model_validate(answer["status"])

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vici_mif import __version__
-from vici_mif.lab import behaviour, figures
+from vici_mif.lab import behaviour, crowd, figures
 from vici_mif.lab.bench import Say
 from vici_mif.lab.entry import FAILED, OK, Entry
 from vici_mif.lab.errors import LabError
@@ -47,6 +47,7 @@ MEASUREMENTS = (
     Measurement("drain", behaviour.drained, 20, 3),
     Measurement("controller-killed", behaviour.controller_killed, 20, 2),
     Measurement("charon-killed", behaviour.charon_killed, 10, 1),
+    Measurement("gateway", crowd.measure, 1000, 50),
     Measurement("costs", behaviour.costs, 10, 1),
 )
 
