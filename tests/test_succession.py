@@ -311,6 +311,43 @@ def test_not_while_something_moves() -> None:
     assert len(world.actions(a.CreateIke)) == 1
 
 
+OTHER = "203.0.113.9"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_other_addresses(known: bool) -> None:
+    """The family goes there, tested; where it is not `known`, a new one is there before it goes."""
+    world = up(gateway=Gateway(leases=True))
+    old = set(world.sas)
+    answered = world.answered
+    world.answered = lambda sa, pair: (  # type: ignore[method-assign]
+        answered(sa, pair) and (known or sa.unique_id not in old or str(pair.remote) != OTHER)
+    )
+    never_without(world)
+    world.connection = replace(ROAD_WARRIOR, remote_addrs=(OTHER,))
+    world._seen_all()
+    world.run(120)
+
+    assert (world.hq.state, world.hq.authentications) == ("up", 1 if known else 2)
+    assert {str(sa.remote) for sa in world.sas.values()} == {OTHER}
+    assert world.seats() == {f"eth{i}/{OTHER}": f"eth{i}/{OTHER}" for i in range(3)}
+    assert bool(old & set(world.sas)) is known
+
+
+def test_one_address_more_or_less() -> None:
+    """The family moves by itself."""
+    world = up()
+    world.connection = replace(ROAD_WARRIOR, remote_addrs=(OTHER, GATEWAY))
+    world._seen_all()
+    world.run(60)
+    world.connection = replace(ROAD_WARRIOR, remote_addrs=(OTHER,))
+    world._seen_all()
+    world.run(60)
+
+    assert world.hq.authentications == 1
+    assert {str(sa.remote) for sa in world.sas.values()} == {OTHER}
+
+
 # --- an authentication per path --------------------------------------------------------
 
 EACH = THREE.replace("spares: 0", "without_clone: authenticate")

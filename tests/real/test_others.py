@@ -17,10 +17,11 @@ import pytest
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.rig import UPLINKS, Controller, all_home, ping, running
+from tests.real.rig import UPLINKS, Controller, all_home, on, ping, running
 from tests.real.traffic import Traffic
+from tests.real.under_ping import Pinging
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.topology import Profile
+from vici_mif.lab.topology import Profile, bare
 
 LOOKS = {"ReadAll", "ReadSa", "Probe", "Migrate", "Watch"}
 """What goes on while nothing happens: looks, tests, and pins that are renewed."""
@@ -182,3 +183,31 @@ def test_terminated_by_hand_is_an_order(client: Controller) -> None:
 
     assert client.command("up").returncode == 0
     client.until(all_home)
+
+
+@pytest.mark.long
+def test_a_connection_with_another_address_of_the_gateway(make_lab: MakeLab) -> None:
+    """Loaded under ping: the tunnels go there, tested, with their keys, and nothing is lost."""
+    lab = make_lab(uplinks=2, remotes=2, capture=True)
+    first, second = lab.topology.remote_addresses
+    dial(lab, bare(first))
+    with running(lab, CONFIG) as controller:
+        controller.until(rig.all_home)
+        before = rig.spis(lab)
+        inner = on(controller.peer)["eth0"].inner[0]
+        with Pinging(lab, inner, "10.100.0.2") as pinging:
+            dial(lab, bare(second))
+            eventually(lambda: {str(sa.remote) for sa in rig.sas(lab)} == {bare(second)}, 60)
+            controller.until(lambda p: p.state == "up", 60)
+        assert pinging.lost == 0
+        assert rig.spis(lab) == before
+        assert controller.peer.authentications == 1
+    lab.stop_captures()
+    assert [rig.captured(lab, link, rig.INSIDE) for link in rig.UPLINKS] == [[], []]
+
+
+def dial(lab: Lab, address: str) -> None:
+    """The operator's connection has this address of the gateway now, and is loaded."""
+    file = lab.client.swanctl_dir / "swanctl.conf"
+    file.write_text(re.sub(r"remote_addrs = .*", f"remote_addrs = {address}", file.read_text()))
+    lab.charons["client"].load()

@@ -274,7 +274,9 @@ class Peer:
     def _drive(self, turn: Turn, steady: bool) -> None:
         """Moves first: they are what cannot wait."""
         self.probing.step(turn, self.tunnels, self.paths, self.moves)
-        self.moves.step(turn, self._lines.tunnels, self.paths, self.config.hold_down, steady)
+        behind = self.succession.stays_behind
+        moving = self._lines.heir.tunnels if behind else self._lines.tunnels
+        self.moves.step(turn, moving, self.paths, self.config.hold_down, steady)
         if steady and not self.role.waits(turn.now):
             self._lines.open(turn, self.children, self.paths, self.templates())
             self.children.close(turn, self._lines.tunnels, self._dropped)
@@ -288,6 +290,7 @@ class Peer:
     def _succeed(self, turn: Turn, steady: bool) -> None:
         """A new family beside this one, where one is wanted; and who is in use."""
         calm = not turn.book.about("move") and all(map(self.tunnel_works, self.tunnels))
+        self.succession.stranded = self.paths.strand({t.current for t in self.tunnels})
         if steady and not self.unloaded and self.shape.word == "authenticate":
             self._without.more(turn, self._lines.own, self.paths, self.authentication, self._how())
         elif steady and not self.unloaded and self.succession.wants(turn, calm):

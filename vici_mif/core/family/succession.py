@@ -47,6 +47,7 @@ authenticated: moves and tests go on."""
 FORGOTTEN = "the peer answers nothing of it"
 EXPIRING = "reauthentication is due"
 CHANGED = "the connection was changed"
+ELSEWHERE = "the peer has other addresses now, and does not know this family there"
 PASSIVE = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
 CLONELESS = "cloning was not agreed when it was authenticated"
 
@@ -77,6 +78,8 @@ class Succession:
         self._tried: tuple[int, float] = (0, 0.0)
         """The family beside which cloning was tried last, and when."""
         self._together = False
+        self.stranded = False
+        """The family is only where it should no longer be, and can go nowhere else."""
         self._hopeless = False
         """A try cost the family that worked: the peer replaces what it has."""
 
@@ -162,6 +165,8 @@ class Succession:
             return EXPIRING
         if _changed(self._under[family.key], self._connection):
             return CHANGED
+        if self.stranded:
+            return ELSEWHERE
         patience = RETRY_DELAY if family.key in self._own else ADOPT_DELAY
         due_at = self._since_at[family.key] + patience
         turn.wake(due_at)
@@ -203,12 +208,17 @@ class Succession:
             self._tried = (self.current.key, turn.now)
         return calm or reason in {EXPIRING, FORGOTTEN}
 
+    @property
+    def stays_behind(self) -> bool:
+        """Where the heir is, the family in use is not known: it may not follow there."""
+        return self.heir is not None and self._reason == ELSEWHERE
+
     def _spare_the_first(self, turn: Turn) -> None:
         """What fails beside a family that works must not delay its healing later."""
         failure = turn.book.failure(self._auth)
         if failure is not None:
             turn.book.forgive(self._auth)
-            urgent = self.reason(turn) in {EXPIRING, CHANGED, FORGOTTEN}
+            urgent = self.reason(turn) in {EXPIRING, CHANGED, ELSEWHERE, FORGOTTEN}
             delay = None if urgent else RETRY_DELAY
             turn.book.fail(self._key, turn.now, failure.reason, failure.text, delay)
 

@@ -153,6 +153,11 @@ class Paths:
         """No longer configured, and a tunnel is still there."""
         return name in self._withdrawn
 
+    def strand(self, occupied: Collection[PathName | None]) -> bool:
+        """Tunnels are only where they should no longer be, and every other path has failed."""
+        others = [path for path in self.seats() if quality(self.state(path.name)) < 2]
+        return bool(occupied) and self._withdrawn.issuperset(occupied) and not others
+
     def preferred_at(self, name: PathName) -> float | None:
         """Since when it ranks first by order."""
         return self._preferred_at.get(name)

@@ -40,6 +40,8 @@ class Reach:
         self._config = config
         self._learned = Learned(config.remotes.learn)
         self._withdrawal = Withdrawal()
+        self._called: tuple[str, ...] = ()
+        """Where the peer was, by the configuration or by the connection."""
         self.links: tuple[Link, ...] = ()
         """The kernel's, without inner addresses."""
 
@@ -56,6 +58,7 @@ class Reach:
     def see(self, view: View, paths: Paths) -> list[PathName]:
         """Tells the paths what there is now; returns those whose link came back."""
         self.links = ranking.without(view.turn.world.links or (), view.inner)
+        self._note(self.addresses(view.connection))
         config, peers = self._config, self._remotes(view, self._config)
         found = ranking.candidates(config.links, self.links, peers, config.pairs)
         before = self._withdrawal.keep(found, partial(self._former, view), view.occupied)
@@ -64,6 +67,13 @@ class Reach:
         labels = {remote.label for remote in peers} | {name.remote for name in gone}
         both = (*(path for path in found if path.name not in gone), *before)
         return paths.see(both, view.turn.now, labels)
+
+    def _note(self, called: tuple[str, ...]) -> None:
+        """charon's connection was loaded with other addresses: a change like one of ours."""
+        if self._called not in {(), called}:
+            remotes = self._config.remotes.model_copy(update={"use": self._called})
+            self._withdrawal.note(self._config.model_copy(update={"remotes": remotes}))
+        self._called = called
 
     def _configured(self, link: str) -> bool:
         return any(match.fits(link) for match in self._config.links)
