@@ -150,6 +150,8 @@ class World:
         self.own_reauths = 0
         """Times charon itself broke a family to make it again."""
         self._moving: dict[int, str] = {}
+        self._probes: dict[int, list[str]] = {}
+        """Tests under way: a move ends those of its IKE_SA."""
         self._authenticating: dict[int, str] = {}
         self._ids = count(1)
         self._serial = count()
@@ -601,6 +603,8 @@ class World:
             self._tell_mapping(action, sa)
             return
         self.really.add(action.tag)
+        for probe in self._probes.pop(action.ike_id, ()):
+            self._failed(probe, "superseded")
         if sa.unique_id in self._moving:
             self._failed(self._moving[sa.unique_id], "superseded")
         self._moving[sa.unique_id] = action.tag
@@ -657,6 +661,7 @@ class World:
             rtt = self.probe_rtt.get(self.link_of(action.pair.local), RTT)
             self._done(action.tag, rtt, rtt_delay=rtt)
         else:
+            self._probes.setdefault(action.ike_id, []).append(action.tag)
             self._failed(action.tag, "timeout", float(action.tries))
 
     def _do_CreateChild(self, action: a.CreateChild) -> None:  # noqa: N802

@@ -196,7 +196,7 @@ MISTAKES = {
     ),
     "more peers than tables": (
         TWO_LINES + "  b: {links: [eth0], tunnels: 16}\ndaemon: {tables: 1000-1063}\n",
-        ["c0.yaml:4:3: connections.b: no routing tables are left for it: daemon.tables needs 68"],
+        ["c0.yaml:4:3: connections.b: no routing tables are left for it: daemon.tables needs 91"],
     ),
     "rank from 1": (
         one("rank: 0"),

@@ -15,8 +15,9 @@ LINKS = 40
 DEFAULT_TUNNELS = 4
 """At most so many without `tunnels:`: each takes an inner address at the gateway."""
 
-UNIT = 9
-"""Inner tables of a peer with up to so many tunnels."""
+UNIT = 10
+"""Inner tables are given to a peer by so many: two for each tunnel, since a family that follows
+another one may be given other addresses, and both have theirs for a moment."""
 
 
 def firsts(tunnels: Mapping[str, int]) -> dict[str, int]:
@@ -73,4 +74,4 @@ def wanted(tunnels: Iterable[int]) -> int:
 
 
 def _needed(tunnels: int) -> int:
-    return UNIT * -(-tunnels // UNIT)
+    return UNIT * -(-2 * tunnels // UNIT)
