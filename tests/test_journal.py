@@ -271,8 +271,20 @@ def test_a_state_names_classes_of_the_core_only() -> None:
 
 def test_what_cannot_be_kept_is_an_error() -> None:
     """A function in the planner would be lost."""
+    taken = state.take({"hook": lambda: None})
     with pytest.raises(TypeError, match="cannot stand in a state"):
-        state.dump({"hook": lambda: None})
+        taken.written()
+
+
+def test_a_state_is_of_its_moment() -> None:
+    """It is written later, and the planner has gone on by then."""
+    world = World(text=SPARE).start().run(30)
+    before, taken = state.dump(world.planner), state.take(world.planner)
+    world.link_down("eth0")
+    world.run(20)
+
+    assert taken.written() == before
+    assert state.dump(world.planner) != before
 
 
 def test_a_file_that_begins_in_the_middle(told: list[str]) -> None:

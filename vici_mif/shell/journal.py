@@ -33,6 +33,20 @@ CLOSE_DELAY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """A line where a replay may begin, as the loop leaves it."""
+
+    start: Start
+    taken: state.Taken | None
+    weight: int = 1
+
+    def text(self, lost: int) -> str:
+        """`lost`: steps that were taken from the queue and could not be written."""
+        kept = self.taken.written() if self.taken else None
+        return self.start.model_copy(update={"state": kept, "lost": self.start.lost + lost}).text()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step as the loop leaves it: frozen, to be encoded elsewhere."""
 
@@ -108,12 +122,6 @@ class Journal:
         began, crowd = self._due, self._put - writer.done
         if began is None or crowd > MOST_WAITING // 2:
             return
-        try:
-            kept = state.dump(planner) if self._steps else None
-        except TypeError as error:
-            self._log.say(f"journal: ends here, by a mistake of ours: {error}", "error")
-            self._writer = None
-            return
         start = Start(
             journal=lines.SCHEMA,
             version=__version__,
@@ -122,11 +130,10 @@ class Journal:
             lost=self._lost,
             base=self._base,
             config=codec.model_dump(planner.config),
-            state=kept,
         )
         self._put += 1
         self._starts += 1
-        writer.queue.put(start)
+        writer.queue.put(Head(start, state.take(planner) if self._steps else None))
         self._due, self._lost = None, 0
 
     def _keep(self, writer: _Writer, step: Step) -> None:
@@ -145,7 +152,7 @@ class _Writer:
     """The thread's side. Its attributes are written by the thread alone, and read by the loop."""
 
     def __init__(self, file: JournalFile) -> None:
-        self.queue: SimpleQueue[Start | Step | None] = SimpleQueue()
+        self.queue: SimpleQueue[Head | Step | None] = SimpleQueue()
         self.said: deque[tuple[str, str]] = deque()
         self.done = 0
         self.starts = 0
@@ -171,31 +178,29 @@ class _Writer:
                 self._lost += 1
             else:
                 self._write(line)
-            self.done += line.weight if isinstance(line, Step) else 1
-            self.starts += isinstance(line, Start)
+            self.done += line.weight
+            self.starts += isinstance(line, Head)
         self._file.close()
 
-    def _write(self, line: Start | Step) -> None:
+    def _write(self, line: Head | Step) -> None:
         try:
-            if isinstance(line, Start):
-                if self._file.full:
-                    self._file.rotate()
-                line = line.model_copy(update={"lost": line.lost + self._lost})
-            self._file.append(line.text())
+            if isinstance(line, Head) and self._file.full:
+                self._file.rotate()
+            self._file.append(line.text(self._lost) if isinstance(line, Head) else line.text())
         except (FileError, TypeError, ValueError) as error:
             self._refused(line, error)
             return
-        if isinstance(line, Start):
-            self._goes_on(line)
+        if isinstance(line, Head):
+            self._goes_on(line.start.lost + self._lost)
 
-    def _refused(self, line: Start | Step, error: Exception) -> None:
+    def _refused(self, line: Head | Step, error: Exception) -> None:
         self._lost += isinstance(line, Step)
         if self._retry_at is None:
             said = f"journal: {error}; nothing is noted until it can be written again"
             self.said.append((said, "warning"))
         self._retry_at = clock.monotonic() + RETRY_DELAY
 
-    def _goes_on(self, start: Start) -> None:
-        if start.lost:
-            self.said.append((f"journal: noted again; {start.lost} steps were lost", "info"))
+    def _goes_on(self, lost: int) -> None:
+        if lost:
+            self.said.append((f"journal: noted again; {lost} steps were lost", "info"))
         self._lost, self._retry_at = 0, None

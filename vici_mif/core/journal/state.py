@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from ipaddress import (
     IPv4Address,
@@ -47,9 +48,38 @@ FROZEN: Mapping[str, type] = {"tuple": tuple, "frozenset": frozenset}
 MUTABLE: Mapping[str, type] = {"list": list, "set": set}
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A state as it was at one moment: frozen data stands in it as it is, to be written later."""
+
+    tree: Any
+    numbers: int
+
+    def written(self) -> Any:
+        """As JSON. Raises TypeError for what cannot be kept."""
+        return self._finished(self.tree, _Writer(self.numbers))
+
+    def _finished(self, tree: Any, writer: _Writer) -> Any:
+        match tree:
+            case dict():
+                found = {key: self._finished(each, writer) for key, each in tree.items()}
+                return _in_order(found)
+            case list():
+                return [self._finished(each, writer) for each in tree]
+            case _:
+                return writer.value(tree)
+
+
+def take(thing: object) -> Taken:
+    """Quick: all that changes is looked at now, what is frozen can wait."""
+    writer = _Writer(later=True)
+    tree = writer.value(thing)
+    return Taken(tree, writer.count)
+
+
 def dump(thing: object) -> Any:
     """A planner, or anything that it is made of. Raises TypeError for what cannot be kept."""
-    return _Writer().value(thing)
+    return take(thing).written()
 
 
 def load(data: Any) -> Any:
@@ -61,11 +91,16 @@ def load(data: Any) -> Any:
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, count: int = 0, *, later: bool = False) -> None:
+        """`later`: leave frozen data as it is."""
+        self.count = count
+        self._later = later
         self._numbers: dict[int, int] = {}
 
     def value(self, thing: object) -> Any:
         if thing is None or type(thing) in (bool, int, str):
+            return thing
+        if self._later and not _changes(thing):
             return thing
         match thing:
             case float():
@@ -83,7 +118,7 @@ class _Writer:
         if ADDRESSES.get(name) is type(thing):
             return {KIND: name, "value": str(thing)}
         if FROZEN.get(name) is type(thing):
-            return {KIND: name, "items": self._items(thing)}  # type: ignore[arg-type]
+            return _in_order({KIND: name, "items": self._items(thing)})  # type: ignore[arg-type]
         if isinstance(thing, tuple):
             return {KIND: _name(type(thing)), "items": self._items(thing)}
         if _is_frozen(thing):
@@ -94,19 +129,18 @@ class _Writer:
         """Each one once: whoever else has it has the same."""
         if id(thing) in self._numbers:
             return {KIND: "same", "as": self._numbers[id(thing)]}
-        number = self._numbers[id(thing)] = len(self._numbers) + 1
+        self.count += 1
+        number = self._numbers[id(thing)] = self.count
         if MUTABLE.get(name) is type(thing):
             items = self._items(thing)  # type: ignore[arg-type]
-            return {KIND: name, "number": number, "items": items}
+            return _in_order({KIND: name, "number": number, "items": items})
         if isinstance(thing, dict):
             pairs = [[self.value(key), self.value(value)] for key, value in thing.items()]
             return {KIND: "dict", "number": number, "items": pairs}
         return {KIND: _name(type(thing)), "number": number, "fields": self._fields(thing)}
 
     def _items(self, things: Iterable[object]) -> list[Any]:
-        """A set in one order, so that equal states are written alike."""
-        found = [self.value(each) for each in things]
-        return sorted(found, key=json.dumps) if isinstance(things, set | frozenset) else found
+        return [self.value(each) for each in things]
 
     def _fields(self, thing: object) -> dict[str, Any]:
         return {name: self.value(value) for name, value in fields(thing).items()}
@@ -186,7 +220,26 @@ def fields(thing: object) -> dict[str, Any]:
     return held
 
 
+def _in_order(data: dict[str, Any]) -> dict[str, Any]:
+    """A set in one order, so that equal states are written alike; what is not written yet waits."""
+    if data.get(KIND) in {"set", "frozenset"}:
+        return data | {"items": sorted(data["items"], key=lambda x: json.dumps(x, default=repr))}
+    return data
+
+
+def _changes(thing: object) -> bool:
+    """It is made of parts of which one may be another one at the next step."""
+    kind = type(thing)
+    if kind in (dict, list, set, tuple, frozenset, MethodType):
+        return True
+    return (
+        kind.__module__.startswith(CORE) and not isinstance(thing, Enum) and not _is_frozen(thing)
+    )
+
+
 def _is_frozen(thing: object) -> bool:
+    if isinstance(thing, BaseModel):
+        return True
     params = getattr(thing, "__dataclass_params__", None)
     return params is not None and bool(params.frozen)
 
