@@ -220,7 +220,8 @@ class World:
         if isinstance(self.planner, Planner):
             self.kept.append(Asked(event, self.now, tuple(wanted)))
         for action in wanted:
-            self.log.append((self.now, action))
+            if not isinstance(action, a.PathsChanged):  # that is in `told`
+                self.log.append((self.now, action))
             for watch in self.watchers:
                 watch(action)
             self._execute(action)

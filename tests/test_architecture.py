@@ -141,6 +141,7 @@ CORE_LIBRARIES = {
         "gateway",
         "inline",
         "lines",
+        "notice",
         "profile",
         "state",
         "status",

@@ -231,7 +231,7 @@ class KeepFootprints:
 
 @dataclass(frozen=True, slots=True)
 class PathsChanged:
-    """Run the hooks. Needs no ActionDone: nobody waits for them."""
+    """Tell who listens, and run the hooks. Needs no ActionDone: nobody waits for them."""
 
     tag: str
     changes: tuple[PathChange, ...]

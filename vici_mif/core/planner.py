@@ -377,8 +377,7 @@ class Planner:
 
     def _tell(self, turn: Turn) -> None:
         """Say each change of state once, in the words of `status`."""
-        if self.config.daemon.hooks.on_path_change:
-            self._changes.step(turn, self.peers.values())
+        self._changes.step(turn, self.peers.values())
         if not self.world.known and not self.world.charon_why:
             return
         for name, peer in self.peers.items():

@@ -33,6 +33,7 @@ from vici_mif.edges.prober import Prober
 from vici_mif.edges.sources import Sources
 from vici_mif.edges.steering import Range, Steerer
 from vici_mif.shell import clock, questions, words
+from vici_mif.shell.bulletin import Bulletin
 from vici_mif.shell.configured import Configured
 from vici_mif.shell.executor import Executor
 from vici_mif.shell.exits import CONFIG
@@ -43,7 +44,7 @@ from vici_mif.shell.refresh import Refresh
 
 STOP_DELAY = 10.0  # for the last actions after SIGTERM
 SETTLE_DELAY = 2.0
-HARMLESS = ("status", "orders")
+HARMLESS = ("status", "orders", "events")
 RETRY_DELAY = 1.0
 ANSWER_DELAY = 60.0  # charon is asked every few seconds, and each question has an end
 
@@ -72,6 +73,7 @@ class Daemon:
         kept = JournalFile(Path(own.journal)) if own.journal != "off" else None
         self._journal = Journal(kept, base, log)
         self._gateway = Gateway(settings.config)
+        self._bulletin = Bulletin(settings.config.connections)
         self._charon = Charon(settings.vici, self._emit)
         self._steerer = Steerer(Range(own.tables, own.rules))
         self._guard = Guard()
@@ -227,6 +229,7 @@ class Daemon:
         left, wanted = self._gateway.handle(event, now)
         if left is not None:
             wanted = [*wanted, *self._journal.handle(self._planner, left, now)]
+        self._bulletin.step(left, wanted)
         self._executor.begin(wanted)
 
     def _note(self, event: events.Event) -> None:
@@ -271,6 +274,8 @@ class Daemon:
                 return self._status(peer)
             case "orders":
                 return self._status(peer)
+            case "events":
+                return await self._bulletin.asked(question)
             case "reload":
                 return self._reload()
             case _:
@@ -283,6 +288,7 @@ class Daemon:
         except ValueError as error:
             return refusal(str(error))
         if said := self._planner.refuses(event):
+            self._bulletin.refused(question["ask"], said, event.peer)
             return refusal(said)
         self._feed_now(event)
         await asyncio.sleep(0)  # begun last, StoreOrders is carried out in the loop's next round
@@ -305,6 +311,7 @@ class Daemon:
             return {"ok": True, "changed": changed}
         except (ConfigError, FileError) as error:
             self._log.say(f"the configuration stays as it was:\n{error}", "error")
+            self._bulletin.refused("reload", str(error))
             return refusal(str(error)) | {"exit": CONFIG}
         finally:
             self._service.reloaded()

@@ -17,8 +17,9 @@ from vici_mif.core.events import Ticked
 from vici_mif.core.journal import codec
 from vici_mif.core.journal.lines import Start
 from vici_mif.core.journal.replay import Line, Outcome, Replay, Replayed, ReplayError, Skipped
+from vici_mif.core.teller import Teller
 from vici_mif.edges import journal
-from vici_mif.shell import words
+from vici_mif.shell import watching, words
 from vici_mif.shell.asking import complain
 from vici_mif.shell.exits import CONFIG, FAILED, OK
 
@@ -29,6 +30,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "file", nargs="+", type=Path, help="journal.jsonl, older ones before it; or their directory"
     )
+    sub.add_argument("-e", "--events", action="store_true", help="tell it as `events` does")
     sub.add_argument("-q", "--quiet", action="store_true", help="only the verdict")
     sub.add_argument("--json", action="store_true", help="only the verdict, for programs")
 
@@ -76,12 +78,13 @@ class Verdict:
 
 def replay(args: argparse.Namespace) -> int:
     """0 where all actions are the same, 1 where one differs, 78 for what is no journal."""
-    verdict = Verdict()
+    verdict, teller = Verdict(), Retelling()
     silent = args.quiet or args.json
     try:
         for outcome in Replay().run(_lines(args.file)):
             if not silent:
-                print("".join(f"{line}\n" for line in told(outcome)), end="")
+                said = teller.told(outcome) if args.events else told(outcome)
+                print("".join(f"{line}\n" for line in said), end="")
             if not verdict.take(outcome):
                 break
     except ReplayError as error:
@@ -103,6 +106,23 @@ def _lines(files: Iterable[Path]) -> Iterator[Line]:
 
 
 # --- for people ---------------------------------------------------------------------
+
+
+class Retelling:
+    """The events that were told then."""
+
+    def __init__(self) -> None:
+        self._teller: Teller | None = None
+
+    def told(self, outcome: Outcome) -> list[str]:
+        match outcome:
+            case Start(config=config):
+                if outcome.began == "started" or self._teller is None:
+                    self._teller = Teller(config["connections"])
+            case Replayed(_, step, event, recorded) if self._teller:
+                notices = self._teller.step(event, recorded)
+                return [watching.line(x.model_copy(update={"at": step.time.wall})) for x in notices]
+        return []
 
 
 def told(outcome: Outcome) -> list[str]:
