@@ -163,9 +163,9 @@ MISTAKES = {
         "version: 1\n",
         ["c0.yaml:1:1: expected connections, or a gateway"],
     ),
-    "later: metrics": (
-        TWO_LINES + "daemon:\n  metrics: '127.0.0.1:9791'\n",
-        ["c0.yaml:5:3: daemon.metrics: comes in a later version"],
+    "metrics without a port": (
+        TWO_LINES + "daemon:\n  metrics: localhost\n",
+        ["c0.yaml:5:12: daemon.metrics: expected HOST:PORT, or the path of a unix socket"],
     ),
     "a wrong prefix": (
         one("remotes: {use: a, learn: [x]}"),

@@ -8,9 +8,11 @@ wake nobody. A request that the kernel does not take is a lost one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from vici_mif.core.events import PathHealth
+from vici_mif.core.figures.tally import Tally
+from vici_mif.core.figures.traffic import PathKey
 from vici_mif.core.health.watching import Request, Watching
 from vici_mif.core.model import IPAddress
 from vici_mif.core.probe import Echo, ProbeWish
@@ -45,6 +47,11 @@ class Prober:
         self._take_all()
         for health in self._watching.reports(self._now()):
             self._emit(health)
+
+    @property
+    def tallies(self) -> Mapping[PathKey, Tally]:
+        """What was sent and answered since the start, by peer and path."""
+        return self._watching.tallies
 
     def close(self) -> None:
         self.apply(())

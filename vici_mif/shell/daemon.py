@@ -20,7 +20,7 @@ from vici_mif.core.gateway.gateway import Gateway
 from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.model import Link
 from vici_mif.core.planner import Planner
-from vici_mif.core.status import Clock
+from vici_mif.core.status import Clock, Status
 from vici_mif.core.wish.config import Config, ConfigError
 from vici_mif.edges import footprints, links, orders
 from vici_mif.edges.charon import Charon
@@ -39,6 +39,7 @@ from vici_mif.shell.executor import Executor
 from vici_mif.shell.exits import CONFIG
 from vici_mif.shell.journal import Journal
 from vici_mif.shell.log import Log
+from vici_mif.shell.metrics import Metrics
 from vici_mif.shell.notify import Health, Service
 from vici_mif.shell.refresh import Refresh
 
@@ -99,6 +100,7 @@ class Daemon:
         self._day = clock.utc().date()
         self._noted: dict[str, str] = {}
         self._service = Service()
+        self._metrics = own.metrics and Metrics(own.metrics, self._prober, self._scraped)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT and the planner's last actions."""
@@ -117,6 +119,11 @@ class Daemon:
             self._edge(self._forever(self._guard.watch)),
             self._edge(self._forever(self._sources.watch)),
         ]
+        if self._metrics:
+            edges += [
+                self._edge(self._metrics.watch_the_loop()),
+                self._edge(self._forever(self._metrics.serve)),
+            ]
         try:
             await self._loop()
         finally:
@@ -231,6 +238,8 @@ class Daemon:
             wanted = [*wanted, *self._journal.handle(self._planner, left, now)]
         self._bulletin.step(left, wanted)
         self._executor.begin(wanted)
+        if self._metrics:
+            self._metrics.step(event, self._planner.peers, self._planner.world, now)
 
     def _note(self, event: events.Event) -> None:
         """Each fact once: a look that found what was known is none."""
@@ -332,7 +341,16 @@ class Daemon:
         self._prober.report()
         self._take_in()
 
+    async def _scraped(self) -> Status:
+        """For a scrape."""
+        await self._refresh()
+        return self._whole()
+
     def _status(self, peer: str) -> Answer:
+        status = self._whole()
+        return {"ok": True, "status": status.model_dump(mode="json", by_alias=True), "peer": peer}
+
+    def _whole(self) -> Status:
         status = self._planner.status(
             clock.monotonic(), clock.utc(), self._settings.config_path, self._since
         ).restored(self._steerer.restored, self._guard.restored + self._sources.restored)
@@ -340,5 +358,4 @@ class Daemon:
             "daemon": self._configured.shown(status.daemon),
             "gateway": told.gateway(self._gateway, Clock(clock.monotonic(), clock.utc())),
         }
-        status = status.model_copy(update=more)
-        return {"ok": True, "status": status.model_dump(mode="json", by_alias=True), "peer": peer}
+        return status.model_copy(update=more)

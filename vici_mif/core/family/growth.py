@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from vici_mif.core.actions import Clone, ReadSa
@@ -33,6 +34,8 @@ class Growth:
         self._key = ("clone", peer)
         self.count = 0
         """Clones made since the start."""
+        self.refused: Counter[str] = Counter()
+        """Those that did not come, by reason."""
 
     def step(
         self,
@@ -88,5 +91,6 @@ class Growth:
             turn.ask(("look", self._peer, ike_id), lambda tag: ReadSa(tag, ike_id))
 
     def failed(self, turn: Turn, reason: str, text: str) -> None:
+        self.refused[reason] += 1
         said = ADVICE.get(reason, text or reason)
         turn.book.fail(self._key, turn.now, reason, said, PATIENCE.get(reason))

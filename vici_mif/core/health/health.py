@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from vici_mif.core.figures.tally import Tally
 from vici_mif.core.probe import Echo, Limit, ProbeWish, Verdict
 
 START_DELAY = 1.0
@@ -36,6 +37,7 @@ class Target:
     echo: Echo
     interval: float
     multiplier: int
+    tally: Tally = field(default_factory=Tally)
     open: dict[int, float] = field(default_factory=dict)
     """Requests without an answer: number, when sent."""
     began_at: float | None = None
@@ -55,6 +57,7 @@ class Target:
             self.began_at = now
         self._expire(now)
         self.open[sequence] = now
+        self.tally.sent += 1
 
     def answered(self, sequence: int, now: float) -> bool:
         """False: a duplicate, too late, or none of ours; it changed nothing."""
@@ -63,6 +66,7 @@ class Target:
         if sent_at is None:
             return False
         self._measure(now - sent_at)
+        self.tally.rtt.observe(now - sent_at)
         self._window.append(True)
         self._count(sequence, sent_at)
         return True
@@ -89,6 +93,12 @@ class Target:
         for sequence in [s for s, at in self.open.items() if at + late <= now]:
             del self.open[sequence]
             self._window.append(False)
+            self.tally.lost += 1
+
+    def end(self, now: float) -> None:
+        """Nobody waits any more: what is overdue is lost, what is on its way is not judged."""
+        self.tally.lost += sum(at + self.patience <= now for at in self.open.values())
+        self.open.clear()
 
     @property
     def patience(self) -> float:
@@ -135,10 +145,12 @@ class Target:
 class Health:
     """All targets of one tunnel together."""
 
-    def __init__(self, wish: ProbeWish) -> None:
+    def __init__(self, wish: ProbeWish, tally: Tally | None = None) -> None:
+        """`tally`: where its requests are counted, with those of others on the same path."""
         self.wish = wish
+        tally = tally or Tally()
         self.targets = tuple(
-            Target(echo, wish.interval_delay, wish.multiplier) for echo in wish.echoes
+            Target(echo, wish.interval_delay, wish.multiplier, tally) for echo in wish.echoes
         )
         self.outer_bytes = 0
         self._silent = False

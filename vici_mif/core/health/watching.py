@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from itertools import count
 
 from vici_mif.core.events import PathHealth
+from vici_mif.core.figures.tally import Tally
+from vici_mif.core.figures.traffic import PathKey
 from vici_mif.core.health.health import Health, Target
 from vici_mif.core.model import IPAddress
 from vici_mif.core.probe import ProbeWish, Verdict
 
 TOGETHER_DELAY = 0.002
 """Seconds: what is due so soon goes out with what is due now."""
+
+
+MOST_TALLIES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Watching:
         self._said: dict[ProbeWish, tuple[Verdict, bool]] = {}
         self._answered_before: set[tuple[str, IPAddress]] = set()
         self._sequence = count(1)
+        self.tallies: dict[PathKey, Tally] = {}
+        """What was sent and answered since the start, by peer and path."""
 
     def set(self, wishes: Iterable[ProbeWish], now: float) -> list[PathHealth]:
         """Watch exactly these; what is watched already goes on.
@@ -49,17 +56,25 @@ class Watching:
         wanted = dict.fromkeys(wishes)
         ended = [report for report in self.reports(now) if report.wish not in wanted]
         for report in ended:
-            self._drop(report.wish)
+            self._drop(report.wish, now)
         for wish in wanted:
             if wish not in self._healths:
-                self._healths[wish] = Health(wish)
+                self._healths[wish] = Health(wish, self._tally(wish))
                 self._next_at[wish] = now
                 self._said[wish] = (Verdict.NEW, False)
         return ended
 
-    def _drop(self, wish: ProbeWish) -> None:
+    def _tally(self, wish: ProbeWish) -> Tally:
+        """Paths that are gone for good make room: their names may come from a pattern."""
+        if len(self.tallies) >= MOST_TALLIES:
+            watched = {(known.peer, str(known.path)) for known in self._healths}
+            self.tallies = {key: self.tallies[key] for key in self.tallies.keys() & watched}
+        return self.tallies.setdefault((wish.peer, str(wish.path)), Tally())
+
+    def _drop(self, wish: ProbeWish, now: float) -> None:
         health = self._healths.pop(wish)
         for target in health.targets:
+            target.end(now)
             if target.heard is not None:
                 self._answered_before.add((wish.peer, target.echo.source))
         del self._next_at[wish], self._said[wish]

@@ -25,7 +25,16 @@ from vici_mif.core.wish.document import ConfigError, Document, Key, Problem, Sou
 from vici_mif.core.wish.gateway import GatewayConfig
 from vici_mif.core.wish.inline import Frozen, InlineConnection
 from vici_mif.core.wish.profile import PROFILES, ProbeConfig, Profile, ProfileName
-from vici_mif.core.wish.values import Command, Delay, Directory, Prefix, Range, not_empty, one_text
+from vici_mif.core.wish.values import (
+    Command,
+    Delay,
+    Directory,
+    Listen,
+    Prefix,
+    Range,
+    not_empty,
+    one_text,
+)
 
 __all__ = ["Config", "ConfigError", "ConnectionConfig", "Source", "parse", "schema"]
 
@@ -199,6 +208,10 @@ class DaemonConfig(Frozen):
         min_length=1,
         description="Directory of the journal, ten files of 10 MB; `off`: none is kept.",
     )
+    metrics: Listen | None = Field(
+        default=None,
+        description="Where Prometheus asks: HOST:PORT or a unix socket's path. Default: nowhere.",
+    )
     hooks: Hooks = Field(default=Hooks(), description="The operator's own commands.")
 
     @field_validator("tables")
@@ -273,7 +286,6 @@ LATER: frozenset[Key] = frozenset(
         ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
         ("connections", "*", "links", "*", "name"),
-        ("daemon", "metrics"),
         ("daemon", "mark_mask"),
     }
 )

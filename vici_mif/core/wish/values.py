@@ -60,6 +60,14 @@ def _command(value: object) -> object:
     return words
 
 
+def _listen(value: object) -> object:
+    text = str(value)
+    host, _, port = text.rpartition(":")
+    if text.startswith("/") or (host and port.isdecimal() and 0 < int(port) < 65536):
+        return text
+    raise PydanticCustomError("place", "expected HOST:PORT, or the path of a unix socket")
+
+
 def not_empty(value: object) -> object:
     """pydantic's own minimum counts what is left after validation, and hides why it is less."""
     if value == []:
@@ -105,6 +113,9 @@ def _off(value: object) -> object:
 
 Directory = Annotated[str, BeforeValidator(_off, json_schema_input_type=str | Literal[False])]
 """`off`: none."""
+
+Listen = Annotated[str, BeforeValidator(_listen, json_schema_input_type=str)]
+"""`HOST:PORT`, `[HOST]:PORT`, or the path of a unix socket."""
 
 Command = Annotated[
     tuple[str, ...], BeforeValidator(_command, json_schema_input_type=str | list[str])
