@@ -117,6 +117,8 @@ class World:
         """Links behind a NAT."""
         self.unmapped: set[int] = set()
         """IKE_SAs whose NAT forgot: IKE passes, and what the peer sends on the children is lost."""
+        self.wall = datetime(2026, 1, 1, tzinfo=UTC)
+        """The clock of the day, which stands still."""
         self.streaming = False
         """Something is sent through every tunnel, from both ends."""
         self._came: dict[int, int] = {}
@@ -297,7 +299,7 @@ class World:
 
     @property
     def status(self) -> Status:
-        return self.planner.status(self.now, datetime(2026, 1, 1, tzinfo=UTC), "config.yaml")
+        return self.planner.status(self.now, self.wall, "config.yaml")
 
     @property
     def hq(self) -> PeerStatus:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from ipaddress import ip_address, ip_interface
 
 from tests import journals
@@ -229,6 +230,16 @@ class SimulatedStage:
 
     def do_suspend(self, time: str) -> None:
         self.world.feed(e.Woke(seconds(time)))
+
+    def do_clock_forward(self, time: str) -> None:
+        self._set_clock(seconds(time))
+
+    def do_clock_back(self, time: str) -> None:
+        self._set_clock(-seconds(time))
+
+    def _set_clock(self, by: float) -> None:
+        self.world.wall += timedelta(seconds=by)
+        self.world.feed(e.DayBegan(self.world.wall.date().isoformat()))
 
     def do_order(self, words: str) -> None:
         given = next((x for x in ORDERS if words.startswith(f"{x} ") or words == x), None)

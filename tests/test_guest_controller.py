@@ -13,13 +13,14 @@ from vici_mif.build import guest, kernel
 from vici_mif.build.cache import Cache
 from vici_mif.build.errors import BuildError
 from vici_mif.build.guest import Guest
+from vici_mif.lab.abilities import OWN_CLOCK_VARIABLE
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import VARIABLE, default_prefix
 
 pytestmark = pytest.mark.guest
 
 ROOT = Path(__file__).parent.parent
-FOR_THE_GUEST = ("vlan",)
+FOR_THE_GUEST = ("vlan", "clock-jumps")
 """Scenarios that need what the development machines lack."""
 TESTS = (
     "tests/test_steering.py::test_xfrm_interfaces",
@@ -42,7 +43,7 @@ def test_over_kernel_esp(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pytest", *options, *TESTS]
     script = (
         f"cd {shlex.quote(str(ROOT))} && "
-        f"VICI_MIF_PATIENCE=8 {VARIABLE}={shlex.quote(str(prefix))} "
+        f"VICI_MIF_PATIENCE=8 {OWN_CLOCK_VARIABLE}=1 {VARIABLE}={shlex.quote(str(prefix))} "
         f"{shlex.join(words)} > result 2>&1; status=$?; cp result $OLDPWD/; exit $status"
     )
 

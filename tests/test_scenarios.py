@@ -11,7 +11,7 @@ import pytest
 from tests.simulated_stage import SimulatedStage
 from tests.test_guest_controller import FOR_THE_GUEST
 from vici_mif.core.wish.document import ConfigError, Source
-from vici_mif.lab.abilities import KERNEL_ESP, NAT, VLAN
+from vici_mif.lab.abilities import KERNEL_ESP, NAT, OWN_CLOCK, VLAN
 from vici_mif.lab.scenario import stage, words
 from vici_mif.lab.scenario.checks import CHECKS
 from vici_mif.lab.scenario.lab import LabStage
@@ -20,8 +20,8 @@ from vici_mif.lab.scenario.runner import ExpectationError, StageError, play
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
 DOCS = Path(__file__).parent.parent / "docs"
-KNOWN_NEEDS = {"patched", "stock", NAT, VLAN, KERNEL_ESP}
-GUEST_ONLY = {VLAN, KERNEL_ESP}
+KNOWN_NEEDS = {"patched", "stock", NAT, VLAN, KERNEL_ESP, OWN_CLOCK}
+GUEST_ONLY = {VLAN, KERNEL_ESP, OWN_CLOCK}
 """What not every development machine has: such a scenario is also played in the guest."""
 HEAD = "scenario: a test\n"
 

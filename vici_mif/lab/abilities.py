@@ -12,18 +12,22 @@ from pyroute2 import NetlinkError
 
 from vici_mif.lab import namespaces
 
-KERNEL_ESP, VLAN, NAT = "kernel-esp", "vlan", "nat"
+KERNEL_ESP, VLAN, NAT, OWN_CLOCK = "kernel-esp", "vlan", "nat", "own-clock"
+OWN_CLOCK_VARIABLE = "VICI_MIF_OWN_CLOCK"
+"""Set where nobody else uses the machine: a guest."""
 
 
 @functools.cache
 def abilities() -> frozenset[str]:
-    """Of `kernel-esp`, `vlan` and `nat`. Needs root."""
+    """Of `kernel-esp`, `vlan`, `nat` and `own-clock`. Needs root."""
     name = f"{namespaces.PROBE}{os.getpid()}"
     namespaces.create(name)
     try:
-        return frozenset(word for word, check in _CHECKS.items() if check(name))
+        found = {word for word, check in _CHECKS.items() if check(name)}
     finally:
         namespaces.remove(name)
+    own = os.environ.get(OWN_CLOCK_VARIABLE) == "1"
+    return frozenset(found | {OWN_CLOCK}) if own else frozenset(found)
 
 
 def _has_esp(name: str) -> bool:

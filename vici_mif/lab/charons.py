@@ -14,7 +14,7 @@ from vici_mif.lab import conf
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
-from vici_mif.lab.processes import Process, end
+from vici_mif.lab.processes import Process, end, tell
 from vici_mif.lab.state import State, StateFile
 from vici_mif.lab.topology import CLIENT, Auth, Topology
 
@@ -67,6 +67,11 @@ class Charon:
     def kill(self) -> None:
         """End it as a crash would: no delete reaches the peer."""
         self._end(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """SIGSTOP, SIGCONT."""
+        if process := self.process:
+            tell(process, number)
 
     def _end(self, number: int) -> None:
         process = self.process

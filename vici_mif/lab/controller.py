@@ -122,6 +122,12 @@ class Controller:
             self._child.kill()
             self._child.wait()
 
+    def signal(self, number: int) -> None:
+        """SIGSTOP, SIGCONT."""
+        self._demand_alive()
+        assert self._child is not None
+        self._child.send_signal(number)
+
     def proc(self, name: str) -> str:
         """A file of its directory in /proc: `stat`, `status`."""
         self._demand_alive()

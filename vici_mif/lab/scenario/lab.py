@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from vici_mif.core.model import Sa
 from vici_mif.core.status import Status, TunnelStatus
 from vici_mif.lab import conf, leftovers, links, pcap, proof, sas, trial
+from vici_mif.lab.abilities import OWN_CLOCK
 from vici_mif.lab.controller import Controller
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
@@ -46,6 +48,8 @@ class LabStage:
         self._make, self.has = make, has
         self.patience = float(os.environ.get("VICI_MIF_PATIENCE", "1"))
         self._lab: Lab | None = None
+        self._clock_set = 0.0
+        """Seconds by which this stage has set the machine's clock."""
 
     # --- the stage ---------------------------------------------------------------------
 
@@ -67,6 +71,8 @@ class LabStage:
         lab, self._lab = self._lab, None
         if lab is None:
             return
+        if self._clock_set:
+            self._set_clock(-self._clock_set)
         with contextlib.suppress(AttributeError):
             self._moves.close()
             self._log.close()
@@ -221,6 +227,21 @@ class LabStage:
     def do_start_gateway(self) -> None:
         self.lab.charons[GATEWAY].start()
 
+    def do_suspend(self, time_: str) -> None:
+        """The machine goes on, so its clocks do, too: both daemons of the client stand still."""
+        daemons = (self.lab.charons[CLIENT], self._controller)
+        for daemon in daemons:
+            daemon.signal(signal.SIGSTOP)
+        time.sleep(seconds(time_))
+        for daemon in daemons:
+            daemon.signal(signal.SIGCONT)
+
+    def do_clock_forward(self, time_: str) -> None:
+        self._set_clock(seconds(time_))
+
+    def do_clock_back(self, time_: str) -> None:
+        self._set_clock(-seconds(time_))
+
     # --- operators, and others' hands --------------------------------------------------------
 
     def do_order(self, words: str) -> None:
@@ -281,6 +302,12 @@ class LabStage:
         """Who sends: a station behind the client's gateway, or the client itself."""
         site = self.lab.topology.wish.profile is Profile.SITE
         return self.lab.host(STATION if site else CLIENT)
+
+    def _set_clock(self, by: float) -> None:
+        if OWN_CLOCK not in self.has:
+            raise LabError("this machine's clock is not ours to set")
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + by)
+        self._clock_set += by
 
     def _answered(self, source: str) -> bool:
         argv = ["ping", "-n", "-q", "-c", "1", "-W", "1", *(["-I", source] if source else [])]
