@@ -6,6 +6,7 @@
 #   make check    format, lint, types, unit tests: no root, no network
 #   make full     what takes longer: each patch, sanitizer, Debian's flags, mutants, guest
 #   make charon   build the patched charon
+#   make deb      Debian packages of it: SUITES=trixie for one suite
 #   make guest CMD="ip xfrm state"    run a command on a Debian kernel with ESP
 #   make images   the rig's container images, for `docker compose up` in docker/
 #   make ansible-test  the collection in ansible/, on containers with systemd
@@ -14,9 +15,10 @@
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
+SUITES ?= bookworm trixie
 STAMP  := $(VENV)/.installed
 
-.PHONY: check test full demo charon guest images base-image ansible-test packages format clean
+.PHONY: check test full demo charon deb guest images base-image ansible-test packages format clean
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -36,6 +38,9 @@ demo:
 
 charon: $(STAMP)
 	$(BIN)/vici-mif charon build
+
+deb: $(STAMP)
+	scripts/deb $(SUITES)
 
 guest: export COMMAND = $(CMD)
 guest: $(STAMP)

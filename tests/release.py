@@ -43,5 +43,9 @@ def release(directory: Path, name: str = TARBALL) -> Base:
 
 def packaging(directory: Path, version: str, patch: str = DEBIAN_PATCH) -> None:
     """Debian's half of a source package."""
-    files = {"patches/series": "theirs.patch\n", "patches/theirs.patch": patch}
+    files = {
+        "patches/series": "theirs.patch\n",
+        "patches/theirs.patch": patch,
+        "changelog": f"strongswan ({version}) sid; urgency=medium\n\n  * Theirs.\n",
+    }
     pack(directory / f"strongswan_{version}.debian.tar.xz", "debian", files)

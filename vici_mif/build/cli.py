@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vici_mif.build.charon import Charon, Request, default_patches
+from vici_mif.build.deb import Debs, Order, deliver
 from vici_mif.build.errors import BuildError, UnavailableError
 from vici_mif.build.guest import Guest
 from vici_mif.build.guest import run as run_guest
@@ -40,6 +41,15 @@ def add_commands(subparsers: "Subparsers") -> None:
     test.add_argument("--per-patch", action="store_true", help="after each patch of the series")
     test.add_argument("--mutants", type=Path, metavar="DIR", help="one-line errors, to be noticed")
     test.set_defaults(run=_guarded(_test))
+    deb = commands.add_parser("deb", help="build Debian packages of the patched strongSwan")
+    deb.add_argument(
+        "--suite", action="append", required=True, metavar="SUITE", help="bookworm or trixie; again"
+    )
+    deb.add_argument("--output", type=Path, metavar="DIR", help="default dist; DIR/SUITE is filled")
+    deb.add_argument("--check", action="store_true", help="run strongSwan's tests in the build")
+    deb.add_argument("--tarballs", type=Path, metavar="DIR", help="a directory with the source")
+    deb.add_argument("--patches", type=Path, metavar="DIR", help="where the series are")
+    deb.set_defaults(run=_guarded(_deb))
     clean = commands.add_parser("clean", help="remove older builds from the cache")
     _common(clean)
     clean.set_defaults(run=_guarded(_clean))
@@ -101,6 +111,18 @@ def _clean(args: argparse.Namespace) -> int:
     request = _request(args)
     gone = Charon().clean([replace(request, stock=stock) for stock in (False, True)])
     print(f"{len(gone)} older builds removed, the patched and the unpatched one kept")
+    return 0
+
+
+def _deb(args: argparse.Namespace) -> int:
+    patches = args.patches or default_patches()
+    for suite in args.suite:
+        packages = Debs().build(Order(suite, patches, args.tarballs, args.check))
+        home = (args.output or Path("dist")) / suite
+        deliver(packages, home)
+        names = ", ".join(packages.names)
+        print(f"strongswan {packages.version} for {suite}: {names}", file=sys.stderr)
+        print(home)
     return 0
 
 

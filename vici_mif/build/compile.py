@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
+from vici_mif.build import logged
 from vici_mif.build.errors import BuildError
 from vici_mif.build.progress import Progress
 
@@ -120,24 +120,12 @@ class Builder:
         self._run(["make", "install"])
 
     def _run(self, command: Iterable[str], count: bool = False) -> None:
-        words = list(command)
-        with self._log.open("a") as log:
-            print("$", *words, file=log, flush=True)
-            with subprocess.Popen(
-                words, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                stdin=subprocess.DEVNULL, errors="replace",
-            ) as process:  # fmt: skip
-                self._follow(process, log, count)
-        if process.returncode:
-            raise BuildError(
-                f"{words[0]} failed in {self.tree}, the whole log is {self._log}. Its end:\n"
-                + "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
-            )
-
-    def _follow(self, process: "subprocess.Popen[str]", log: TextIO, count: bool) -> None:
         files = 0
-        for line in process.stdout or ():
-            log.write(line)
+
+        def each(line: str) -> None:
+            nonlocal files
             if count and line.lstrip().startswith("CC "):
                 files += 1
                 self._progress.count(f"{files} files compiled")
+
+        logged.run(command, self._log, self.tree, each)

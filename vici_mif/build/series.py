@@ -22,6 +22,7 @@ class Base:
 
     debian is the source package it was refreshed against. needs_debian says that
     it stands on Debian's own patches too and does not apply to the bare release.
+    revision counts what was handed out as Debian packages of the same source.
     """
 
     version: str
@@ -31,6 +32,7 @@ class Base:
     debian: str
     suites: tuple[str, ...]
     needs_debian: bool = False
+    revision: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,15 @@ def parse_base(text: str, where: str = "base") -> Base:
     missing = [name for name in FIELDS if not fields.get(name)]
     if missing:
         raise BuildError(f"{where}: no field {', '.join(missing)}")
+    if not fields.get("revision", "1").isdigit():
+        raise BuildError(f"{where}: Revision is not a number")
     if not re.fullmatch(r"[0-9a-f]{64}", fields["sha256"]):
         raise BuildError(f"{where}: SHA256 is not a checksum of 64 hexadecimal digits")
     return Base(
         **{name: fields[name] for name in FIELDS if name != "suites"},
         suites=tuple(fields["suites"].split()),
         needs_debian=fields.get("needs-debian", "no") == "yes",
+        revision=int(fields.get("revision", "1")),
     )
 
 

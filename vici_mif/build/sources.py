@@ -12,7 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vici_mif.build import apt
@@ -36,6 +36,11 @@ class Source:
     label: str
     tarball: Path
     debian: Path | None = None
+
+    @property
+    def version(self) -> str:
+        """The version of Debian's source package, empty if it is none."""
+        return self.debian.name.partition("_")[2].partition(".debian.")[0] if self.debian else ""
 
     @property
     def digest(self) -> str:
@@ -65,9 +70,9 @@ def in_directory(directory: Path, base: Base, origin: str = "") -> Source:
         raise BuildError(
             f"{directory} lacks Debian's patches (strongswan_{base.debian}.debian.tar.xz)"
         )
-    version = debian.name.partition("_")[2].partition(".debian.")[0] if debian else ""
-    label = f"Debian source package {version}" if debian else f"release tarball {tarball.name}"
-    return Source(f"{label}{origin}", tarball, debian)
+    bare = Source(f"release tarball {tarball.name}", tarball, debian)
+    label = f"Debian source package {bare.version}" if debian else bare.label
+    return replace(bare, label=f"{label}{origin}")
 
 
 def _packaging(directory: Path, base: Base) -> Path | None:

@@ -14,16 +14,22 @@ FAILED = re.compile(r"^Hunk #(\d+) FAILED at (\d+)")
 PATCHING = re.compile(r"^(?:checking|patching) file '?([^']+?)'?(?: \(.*\))?$")
 
 
-def unpack(source: Source, into: Path) -> Path:
-    """The tree of a source, with Debian's patches if it is Debian's."""
+def lay_out(source: Source, into: Path) -> Path:
+    """The tree of a source, with Debian's packaging but none of its patches applied."""
     into.mkdir(parents=True, exist_ok=True)
     _extract(source.tarball, into)
     tops = [path for path in into.iterdir() if (path / "configure.ac").exists()]
     if len(tops) != 1:
         raise BuildError(f"{source.tarball}: not a release of strongSwan, it has no configure.ac")
-    tree = tops[0]
     if source.debian:
-        _extract(source.debian, tree)
+        _extract(source.debian, tops[0])
+    return tops[0]
+
+
+def unpack(source: Source, into: Path) -> Path:
+    """The tree of a source, with Debian's patches if it is Debian's."""
+    tree = lay_out(source, into)
+    if source.debian:
         patches = tree / "debian" / "patches"
         for name in parse_order((patches / "series").read_text()):
             text = (patches / name).read_text(encoding="utf-8", errors="surrogateescape")
