@@ -9,6 +9,7 @@
 #   make deb      Debian packages of it: SUITES=trixie for one suite
 #   make guest CMD="ip xfrm state"    run a command on a Debian kernel with ESP
 #   make images   the rig's container images, for `docker compose up` in docker/
+#   make interop  the rig's matrix, in containers or with BACKEND=netns; ONLY="--scenarios eap"
 #   make ansible-test  the collection in ansible/, on containers with systemd
 #   make base-image    debian:bookworm-slim and trixie-slim where no registry has them
 
@@ -18,7 +19,7 @@ BIN    := $(VENV)/bin
 SUITES ?= bookworm trixie
 STAMP  := $(VENV)/.installed
 
-.PHONY: check test full demo charon deb guest images base-image ansible-test packages format clean
+.PHONY: check test full demo charon deb guest images interop base-image ansible-test packages format clean
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -48,6 +49,10 @@ guest: $(STAMP)
 
 images: $(STAMP)
 	scripts/images $(IMAGES)
+
+BACKEND ?= docker
+interop: $(STAMP)
+	scripts/interop --backend $(BACKEND) $(ONLY)
 
 base-image:
 	eval "$$(scripts/docker-engine)" && scripts/base-image bookworm trixie

@@ -15,7 +15,8 @@ import pytest
 from tests.docker.conftest import ROOT, Needs
 from tests.namespace import eventually
 
-docker = pytest.importorskip("docker")
+pytest.importorskip("docker.errors")
+import docker
 
 PATIENCE = 120.0
 

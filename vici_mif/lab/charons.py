@@ -26,12 +26,13 @@ class Charon:
     """The IKE daemon of one host."""
 
     def __init__(self, host: Host, directory: Path) -> None:
-        if host.prefix is None:
-            raise LabError(f"{host.name} has no charon")
         self.host = host
-        self.installation = Installation(host.prefix)
         self._state = StateFile(directory)
         self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def installation(self) -> Installation:
+        return self.host.installation
 
     @property
     def role(self) -> str:
@@ -116,9 +117,11 @@ def write_files(topology: Topology, state: State, hosts: dict[str, Host], direct
     secret = secrets.token_urlsafe(24)
     for name in topology.charon_hosts:
         host = hosts[name]
-        installation = Installation(Path(state.charons[name]))
+        installation = host.installation
         _demand(installation, libipsec, state)
-        table = directory / "keys" / name if state.keys else None
+        # a distribution's charon may lack the plugin: the other end's keys open all there is
+        saves = state.keys and "save-keys" in installation.plugins
+        table = directory / "keys" / name if saves else None
         if table:
             table.mkdir(parents=True, exist_ok=True)
         plugins = conf.plugin_list(installation.plugins, libipsec, state.keys)
@@ -135,8 +138,6 @@ def _demand(installation: Installation, libipsec: bool, state: State) -> None:
     installation.demand("vici", "kernel-netlink", "socket-default")
     if libipsec:
         installation.demand("kernel-libipsec")
-    if state.keys:
-        installation.demand("save-keys")
     if state.wish.auth is Auth.EAP:
         installation.demand("eap-identity", "eap-mschapv2", "md4")
 

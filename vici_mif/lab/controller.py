@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,6 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 
-_PROGRAM = [sys.executable, "-m", "vici_mif"]
 STOP_PATIENCE = 10.0
 
 
@@ -47,7 +45,7 @@ class Controller:
         """Start it with the file that is there."""
         self._child = self._host.spawn(
             "controller",
-            [*_PROGRAM, "run", "-c", str(self.file)],
+            [*self._host.controller, "run", "-c", str(self.file)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -78,7 +76,9 @@ class Controller:
 
     def command(self, *arguments: str, patience: float = 60) -> subprocess.CompletedProcess[str]:
         """One `vici-mif` command on the client, whatever its exit status."""
-        return self._host.exec([*_PROGRAM, *arguments], check=False, timeout=patience)
+        return self._host.exec(
+            [*self._host.controller, *arguments], check=False, timeout=patience
+        )
 
     def wait(self, state: str, patience: float) -> None:
         """Until all peers are in that state, by the controller's own command."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vici_mif.lab import namespaces
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.installation import Installation
 from vici_mif.lab.processes import Process, started
 from vici_mif.lab.state import StateFile
 from vici_mif.lab.topology import namespace
@@ -25,6 +28,9 @@ _VIEW = (
 
 class Host:
     """One host of a lab, and what can be run on it."""
+
+    controller: Sequence[str] = (sys.executable, "-m", "vici_mif")
+    """The command line of `vici-mif` on this host."""
 
     def __init__(self, lab: str, name: str, directory: Path, prefix: Path | None) -> None:
         self.name = name
@@ -56,6 +62,18 @@ class Host:
     def vici_socket(self) -> Path:
         """charon's socket as it is reached from outside the host."""
         return self.run_directory / "charon.vici"
+
+    @property
+    def installation(self) -> Installation:
+        """Its strongSwan. Raises LabError."""
+        if self.prefix is None:
+            raise LabError(f"{self.name} has no charon")
+        return Installation(self.prefix)
+
+    def create(self) -> None:
+        """Its directories and its network namespace. Raises LabError."""
+        self.make_directories()
+        namespaces.create(self.namespace)
 
     def make_directories(self) -> None:
         self.run_directory.mkdir(parents=True, exist_ok=True)

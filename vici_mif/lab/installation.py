@@ -18,11 +18,14 @@ class Installation:
     """A strongSwan below a prefix."""
 
     prefix: Path
+    root: Path = Path("/")
+    """Where the file system is seen in which the prefix lies: a container has its own."""
 
     @property
     def charon(self) -> Path:
+        """The daemon, by the name that it has in its own file system. Raises LabError."""
         for place in _PLACES:
-            if (self.prefix / place).is_file():
+            if (self._seen / place).is_file():
                 return self.prefix / place
         raise LabError(
             f"there is no charon below {self.prefix}: `vici-mif charon build` makes one, "
@@ -30,8 +33,12 @@ class Installation:
         )
 
     @property
+    def _seen(self) -> Path:
+        return self.root / self.prefix.relative_to("/") if self.root != Path("/") else self.prefix
+
+    @property
     def plugins(self) -> frozenset[str]:
-        found = (self.prefix / "lib/ipsec/plugins").glob("libstrongswan-*.so")
+        found = (self._seen / "lib/ipsec/plugins").glob("libstrongswan-*.so")
         return frozenset(path.stem.removeprefix("libstrongswan-") for path in found)
 
     def demand(self, *names: str) -> None:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -63,6 +64,8 @@ class Setup:
     keys: bool = False
     debug: int = 1
     start_charons: bool = True
+    # host -> container image; the charons' prefixes are those inside then
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lab:
@@ -226,13 +229,17 @@ class Lab:
     # -- building ----------------------------------------------------------------------------
 
     def _host(self, name: str, state: State) -> Host:
-        prefix = state.charons.get(name)
-        return Host(self.name, name, self.directory, Path(prefix) if prefix else None)
+        prefix = Path(state.charons[name]) if name in state.charons else None
+        if name not in state.images:
+            return Host(self.name, name, self.directory, prefix)
+        # only here: the docker SDK is for those who have containers
+        from vici_mif.lab.containers import ContainerHost
+
+        return ContainerHost(self.name, name, self.directory, prefix, state.images[name])
 
     def _build(self, setup: Setup) -> None:
         for host in self.hosts.values():
-            host.make_directories()
-            namespaces.create(host.namespace)
+            host.create()
             namespaces.sysctl(host.namespace, _QUIET)
             namespaces.add_addresses(
                 host.namespace, "lo", self.topology.loopback.get(host.name, ())
@@ -294,13 +301,16 @@ def _claim(directory: Path, wish: Wish, setup: Setup, token: str) -> None:
     prefixes = {CLIENT: setup.client_charon, GATEWAY: setup.gateway_charon}
     if wish.gateways > 1:
         prefixes[BACKUP] = setup.gateway_charon
-    for prefix in prefixes.values():
-        _ = Installation(prefix).charon
+    for host, prefix in prefixes.items():
+        if host not in setup.images:
+            _ = Installation(prefix.resolve()).charon
     _check_length(directory)
     draft = draft_directory(directory, token)
     _make_private(draft)
-    charon_of = {host: str(prefix.resolve()) for host, prefix in prefixes.items()}
-    state = State(wish, charon_of, token, capture=setup.capture, keys=setup.keys, debug=setup.debug)
+    outside = {host: prefix.resolve() for host, prefix in prefixes.items()}
+    charon_of = {h: str(p if h in setup.images else outside[h]) for h, p in prefixes.items()}
+    state = State(wish, charon_of, token, dict(setup.images))
+    state.capture, state.keys, state.debug = setup.capture, setup.keys, setup.debug
     StateFile(draft).write(state)
     try:
         draft.rename(directory)

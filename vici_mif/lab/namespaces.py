@@ -36,8 +36,17 @@ _PROTO_DHCP, _PROTO_RA, _PROTO_STATIC = 16, 9, 4
 
 
 def create(name: str) -> None:
+    _claimed(name, lambda: netns.create(name))
+
+
+def attach(name: str, pid: int) -> None:
+    """Give the namespace in which a process runs a name. Raises LabError."""
+    _claimed(name, lambda: netns.attach(name, pid))
+
+
+def _claimed(name: str, make: Callable[[], object]) -> None:
     try:
-        netns.create(name)
+        make()
     except FileExistsError as error:
         raise LabError(
             f"network namespace {name} is there already: `vici-mif lab down` of that lab removes it"

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from vici_mif.core import swan
 from vici_mif.core.model import Sa
-from vici_mif.edges.vici import Connection, Disconnected, ViciError
+from vici_mif.edges.vici import Connection, Disconnected, Tree, ViciError
+from vici_mif.lab.errors import LabError
 
 _RETRY = 0.1
 
@@ -20,6 +22,24 @@ def read(path: Path) -> list[Sa]:
         return asyncio.run(_read(path))
     except Disconnected:
         return []
+
+
+def ask(path: Path, command: str, message: Mapping[str, str]) -> None:
+    """One command for a charon of the lab. Raises LabError when it says no."""
+    try:
+        answer = asyncio.run(_ask(path, command, message))
+    except ViciError as error:
+        raise LabError(f"{command}: {error}") from error
+    if answer.get("success") == "no":
+        raise LabError(f"{command}: {answer.get('reason')}, {answer.get('errmsg')}")
+
+
+async def _ask(path: Path, command: str, message: Mapping[str, str]) -> Tree:
+    connection = await Connection.open(str(path))
+    try:
+        return await connection.request(command, message)
+    finally:
+        connection.close()
 
 
 async def _read(path: Path) -> list[Sa]:

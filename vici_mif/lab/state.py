@@ -30,6 +30,8 @@ class State:
     charons: dict[str, str]
     # a word that only the lab's maker and its guardian know
     maker: str
+    # host -> container image, of those that are containers
+    images: dict[str, str] = field(default_factory=dict)
     # libipsec or netlink; and whether the kernel has ESP
     data_plane: str = ""
     kernel_esp: bool = False

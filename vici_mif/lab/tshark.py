@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vici_mif.lab.errors import LabError
@@ -17,7 +19,9 @@ from vici_mif.lab.proof import Claim
 from vici_mif.lab.transcript import Step
 
 _FIELDS = ("isakmp.exchangetype", "isakmp.messageid", "isakmp.notify.msgtype")
+_WHOSE = ("isakmp.ispi", "isakmp.rspi", "isakmp.flags", "ip.src", "ipv6.src")
 # tshark of Debian 12 has no names above 16431: numbers are compared
+Packet = Mapping[str, Mapping[str, Mapping[str, list[str]]]]
 Row = tuple[int, int, tuple[int, ...]]
 """Exchange type, message id, notify types in order."""
 
@@ -27,18 +31,39 @@ def installed() -> bool:
     return shutil.which("tshark") is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A message, and whose it is."""
+
+    spis: tuple[str, str]
+    exchange: int
+    message_id: int
+    flags: int
+    source: str
+    notifies: tuple[int, ...]
+
+
 def messages(capture: Path, keys: Path) -> list[Row]:
     """The IKE messages of a capture, opened by tshark with the table that save-keys wrote."""
+    return [_row(packet) for packet in _ask(capture, keys.read_text(), _FIELDS)]
+
+
+def full(capture: Path, table: str) -> list[Full]:
+    """The same with SPIs, flags and senders; `table` is the text of a decryption table."""
+    return [_full(packet) for packet in _ask(capture, table, _FIELDS + _WHOSE)]
+
+
+def _ask(capture: Path, table: str, names: Sequence[str]) -> list[Packet]:
     with tempfile.TemporaryDirectory() as home:
         # it reads the table from its configuration directory only; this one is not the user's
         own = Path(home) / "wireshark"
         own.mkdir()
-        shutil.copy(keys, own / "ikev2_decryption_table")
-        return [_row(packet) for packet in _ask(capture, home)]
+        (own / "ikev2_decryption_table").write_text(table)
+        return _run(capture, home, names)
 
 
-def _ask(capture: Path, home: str) -> list[dict[str, dict[str, dict[str, list[str]]]]]:
-    fields = [part for field in _FIELDS for part in ("-e", field)]
+def _run(capture: Path, home: str, names: Sequence[str]) -> list[Packet]:
+    fields = [part for field in names for part in ("-e", field)]
     # an ICMP error quotes the message that it is about
     only = ["-Y", "isakmp && !icmp && !icmpv6"]
     done = subprocess.run(
@@ -50,11 +75,19 @@ def _ask(capture: Path, home: str) -> list[dict[str, dict[str, dict[str, list[st
     )
     if done.returncode:
         raise LabError(f"tshark cannot read {capture}: {done.stderr.strip()}")
-    found: list[dict[str, dict[str, dict[str, list[str]]]]] = json.loads(done.stdout or "[]")
+    found: list[Packet] = json.loads(done.stdout or "[]")
     return found
 
 
-def _row(packet: dict[str, dict[str, dict[str, list[str]]]]) -> Row:
+def _full(packet: Packet) -> Full:
+    layers = packet["_source"]["layers"]
+    exchange, message_id, notifies = _row(packet)
+    first, second, flags = (layers[field][0] for field in _WHOSE[:3])
+    source = next(layers[field][0] for field in _WHOSE[3:] if field in layers)
+    return Full((first, second), exchange, message_id, int(flags, 0), source, notifies)
+
+
+def _row(packet: Packet) -> Row:
     layers = packet["_source"]["layers"]
     exchange, message_id, notifies = (layers.get(field, []) for field in _FIELDS)
     return int(exchange[0]), int(message_id[0], 0), tuple(int(value) for value in notifies)

@@ -230,6 +230,11 @@ def _controller(look: Look, wanted: str) -> Iterator[str]:
         yield f"the controller is not {wanted}"
 
 
+def _reached(look: Look, wanted: str) -> Iterator[str]:
+    if _telling(look).reached() is not (wanted == "yes"):
+        yield f"the far side {'does not answer' if wanted == 'yes' else 'answers'}"
+
+
 def _telling(look: Look) -> Telling:
     """The runner has seen that the stage can tell what is asked."""
     return cast(Telling, look.stage)
@@ -261,6 +266,7 @@ CHECKS: Mapping[str, Check] = {
     "tcp": _tcp,
     "sas": _count("sas", lambda look: len(look.sas)),
     "gateway_sas": _count("gateway_sas", lambda look: len(_telling(look).far_sas())),
+    "reached": _reached,
     "pins": _count("pins", lambda look: _telling(look).pins()),
     "left": _left,
     "controller": _controller,

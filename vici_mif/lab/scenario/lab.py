@@ -22,6 +22,7 @@ from vici_mif.lab.hosts import Host
 from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.pcap import Packet
+from vici_mif.lab.scenario import wire
 from vici_mif.lab.scenario.model import Scenario, Topology
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.streams import RATE
@@ -65,7 +66,9 @@ class LabStage:
         self._moves = sas.Moves(lab.client.vici_socket)
         for uplink in top.absent:
             links.remove(lab, uplink)
-        self._controller.run()
+        self._story = scenario.story
+        if top.controller:
+            self._controller.run()
 
     def close(self) -> None:
         lab, self._lab = self._lab, None
@@ -102,7 +105,10 @@ class LabStage:
             proof.nothing_in_clear(captures, trial.protected(self.lab)),
         )
         wrong = [str(claim) for claim in claims if not claim.holds]
-        return [*wrong, *replayed(self._controller.journal)]
+        if self.lab.state.keys:
+            wrong += wire.complaints(self._story.wire, self.lab)
+        own = self._story.topology.controller
+        return [*wrong, *(replayed(self._controller.journal) if own else ())]
 
     # --- what it can tell ----------------------------------------------------------------
 
@@ -138,6 +144,9 @@ class LabStage:
 
     def pins(self) -> int:
         return sum(sa.pinned_delay is not None for sa in self.sas())
+
+    def reached(self) -> bool:
+        return self._answered("")
 
     def far_sas(self) -> Sequence[Sa]:
         return sas.read(self.lab.gateway.vici_socket)
@@ -259,6 +268,16 @@ class LabStage:
         for sa in sas.read(self.lab.host(side).vici_socket):
             for child in sa.children:
                 self.lab.charons[side].swanctl("--rekey", "--child-id", str(child.unique_id))
+
+    def do_clone_by(self, side: str) -> None:
+        socket = self.lab.host(side).vici_socket
+        root = next((sa for sa in sas.read(socket) if sa.established and not sa.cloned), None)
+        if root is None:
+            raise LabError(f"{side} has no IKE SA to clone")
+        sas.ask(socket, "clone", {"ike-id": str(root.unique_id), "timeout": "10000"})
+
+    def do_initiate(self) -> None:
+        self.lab.charons[CLIENT].swanctl("--initiate", "--child", conf.CHILD)
 
     def do_load_all(self) -> None:
         self.lab.charons[CLIENT].load()

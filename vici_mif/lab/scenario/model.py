@@ -24,6 +24,7 @@ from vici_mif.core.wish.config import Config
 from vici_mif.core.wish.document import ConfigError, Document, Key, Place, Problem, Source
 from vici_mif.core.wish.inline import Frozen
 from vici_mif.core.wish.values import Delay
+from vici_mif.lab.ikev2 import Exchange, N
 from vici_mif.lab.scenario import words
 from vici_mif.lab.topology import Auth, Profile, Wish
 
@@ -94,6 +95,7 @@ class Topology(Frozen):
     one_nat: bool = Field(
         default=False, description="All of them behind the same address, instead of one each."
     )
+    controller: bool = Field(default=True, description="Whether the client has ours at all.")
 
     def wish(self, name: str) -> Wish:
         """As the lab calls it. Raises LabError."""
@@ -165,6 +167,9 @@ class Expect(Frozen):
     tcp: Literal["lives"] | None = Field(
         default=None, description="Every connection of `traffic start` has lost nothing."
     )
+    reached: Literal["yes", "no"] | None = Field(
+        default=None, description="Whether the far side answers who sends from the near side."
+    )
     sas: Count | None = Field(default=None, description="IKE SAs that the client has.")
     gateway_sas: Count | None = Field(default=None, description="IKE SAs that the gateway has.")
     pins: Count | None = Field(default=None, description="IKE SAs that are pinned.")
@@ -214,6 +219,29 @@ class Repeat(Frozen):
     steps: tuple[Step, ...]
 
 
+class WireClaim(Frozen):
+    """How often something stands in the messages between client and gateway, in clear again."""
+
+    exchange: Literal["IKE_SA_INIT", "IKE_AUTH", "CREATE_CHILD_SA", "INFORMATIONAL"] | None = None
+    notify: str = Field(default="", description="Only messages with it, by its name in the RFC.")
+    by: Literal["client", "gateway"] | None = Field(default=None, description="Who sends it.")
+    kind: Literal["request", "response"] | None = None
+    times: Count | None = Field(default=None, description="How many messages; again is not one.")
+    sequence: tuple[str, ...] = Field(
+        default=(),
+        description="Instead: some IKE SA has requests with these exchanges or notifies, so.",
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> WireClaim:
+        names = {*N.__members__, *Exchange.__members__}
+        if strange := {self.notify, *self.sequence} - names - {""}:
+            raise PydanticCustomError("place", "unknown: {names}", {"names": ", ".join(strange)})
+        if bool(self.sequence) is (self.times is not None):
+            raise PydanticCustomError("place", "expected one of times, sequence")
+        return self
+
+
 class Story(Frozen):
     """The whole file."""
 
@@ -224,6 +252,12 @@ class Story(Frozen):
     lab: Literal["test", "full"] = Field(
         default="full",
         description="Which run plays it with real charons: `make test`, `make full`.",
+    )
+    rig: Literal["clones", "fallback", "old-client"] | None = Field(
+        default=None, description="Its part in the rig's matrix: what client and gateway can."
+    )
+    wire: tuple[WireClaim, ...] = Field(
+        default=(), description="What must stand in the decrypted capture, where keys are kept."
     )
     topology: Topology = Topology()
     connections: Mapping[str, Any] = Field(

@@ -27,6 +27,7 @@ LOOKS: Mapping[str, str] = {
     "left": "left",
     "pins": "pins",
     "gateway_sas": "far_sas",
+    "reached": "reached",
 }
 """What may be expected -> the method of a stage that tells it."""
 
@@ -106,6 +107,10 @@ class Telling(Stage, Protocol):
 
     def pins(self) -> int:
         """IKE SAs of the client that charon does not roam by itself now."""
+        ...
+
+    def reached(self) -> bool:
+        """Whether the far side answers a ping that is sent without choosing a source."""
         ...
 
     def far_sas(self) -> Sequence[Sa]:

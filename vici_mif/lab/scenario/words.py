@@ -85,6 +85,8 @@ WORDS = (
     _word("terminate WHICH by SIDE", "a side deletes IKE SAs: `all`, the `root`, or one `clone`"),
     _word("rekey children by SIDE", "a side rekeys all CHILD SAs"),
     _word("rekey WHICH by SIDE", "a side rekeys IKE SAs, the same words"),
+    _word("clone by SIDE", "a side clones the root of the family by itself"),
+    _word("initiate", "the client's operator brings his connection up by hand"),
     _word("load-all", "the operator's `swanctl --load-all` on the client"),
     _word("flush rules", "somebody deletes all routing rules but the kernel's own"),
     _word("flush ruleset", "somebody deletes everything of nftables"),
