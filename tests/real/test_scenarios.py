@@ -29,7 +29,7 @@ def lab_stage(make_lab: MakeLab, request: pytest.FixtureRequest) -> LabStage:
         }
         wish = topology.wish("given-by-the-fixture")
         options = {name: getattr(wish, name) for name in wish.__slots__ if name != "name"}
-        return make_lab(capture=True, **charons, **options)
+        return make_lab(capture=True, keys=True, **charons, **options)
 
     return LabStage(make, has())
 
