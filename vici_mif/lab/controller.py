@@ -76,9 +76,7 @@ class Controller:
 
     def command(self, *arguments: str, patience: float = 60) -> subprocess.CompletedProcess[str]:
         """One `vici-mif` command on the client, whatever its exit status."""
-        return self._host.exec(
-            [*self._host.controller, *arguments], check=False, timeout=patience
-        )
+        return self._host.exec([*self._host.controller, *arguments], check=False, timeout=patience)
 
     def wait(self, state: str, patience: float) -> None:
         """Until all peers are in that state, by the controller's own command."""

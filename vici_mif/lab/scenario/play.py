@@ -63,6 +63,8 @@ def _lab(args: argparse.Namespace, topology: Topology) -> Lab:
         "patched": lambda: args.charon or default_prefix(),
         "stock": lambda: args.stock_charon or stock_prefix(),
     }
-    setup = Setup(prefixes[topology.client](), prefixes[topology.gateway](), capture=True, keys=True)
+    setup = Setup(
+        prefixes[topology.client](), prefixes[topology.gateway](), capture=True, keys=True
+    )
     name = f"play-{os.getpid()}-{next(_numbers)}"
     return Lab.up(topology.wish(name), setup, where=args.lab_dir, keep=False)
