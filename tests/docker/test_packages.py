@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import vici
 from vici.exception import SessionException
 
-import docker
 from vici_mif.build.charon import default_patches
 from vici_mif.build.deb import Debs, Order, Packages
 from vici_mif.build.errors import UnavailableError
