@@ -18,6 +18,7 @@ from vici_mif.shell.cli import parser
 
 ROOT = Path(__file__).parent.parent
 SHARE = ROOT / "share"
+AGAIN = "the commands have changed: run scripts/manual, which writes share/"
 PAGES = ("man/man1/vici-mif.1", "man/man5/vici-mif.yaml.5")
 COMPLETIONS = ("bash-completion/completions/vici-mif", "zsh/site-functions/_vici-mif")
 
@@ -33,7 +34,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_pages_are_current(written: Path, page: str) -> None:
     """`scripts/manual` writes what is there."""
-    assert (written / page).read_text() == (SHARE / page).read_text()
+    assert (written / page).read_text() == (SHARE / page).read_text(), AGAIN
 
 
 @pytest.mark.parametrize("name", COMPLETIONS)
@@ -41,7 +42,7 @@ def test_the_completions_know_every_word(name: str) -> None:
     """Every command and every option, of the lab and the build too."""
     text = (SHARE / name).read_text()
 
-    assert [word for word in words(parser("--help")) if word not in text] == []
+    assert [word for word in words(parser("--help")) if word not in text] == [], AGAIN
 
 
 def words(above: argparse.ArgumentParser) -> Iterator[str]:
