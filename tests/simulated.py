@@ -656,15 +656,18 @@ class World:
         self._done(action.tag)
 
     def _do_Probe(self, action: a.Probe) -> None:  # noqa: N802
-        if action.ike_id not in self.sas:
+        sa = self.sas.get(action.ike_id)
+        if sa is None:
             self._failed(action.tag, "sa-gone")
-        elif action.ike_id in self.outstanding and not self.reaches(self.sas[action.ike_id].pair):
+        elif action.ike_id in self.outstanding and not self.answered(sa, sa.pair):
             self._failed(action.tag, self.full_window)
-        elif self.answered(self.sas[action.ike_id], action.pair):
+        elif self.answered(sa, action.pair):
+            self.outstanding.discard(action.ike_id)
             rtt = self.probe_rtt.get(self.link_of(action.pair.local), RTT)
             self._done(action.tag, rtt, rtt_delay=rtt)
         else:
             self._probes.setdefault(action.ike_id, []).append(action.tag)
+            self.outstanding.add(action.ike_id)  # charon goes on to repeat the request
             self._failed(action.tag, "timeout", float(action.tries))
 
     def _do_CreateChild(self, action: a.CreateChild) -> None:  # noqa: N802

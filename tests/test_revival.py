@@ -29,6 +29,18 @@ def test_a_restarted_gateway_is_found_out(text: str) -> None:
     assert {sa.family for sa in world.sas.values()} == {world.hq.family}
 
 
+def test_a_request_that_was_outstanding_hides_nothing() -> None:
+    """Rekeyed as the gateway died: tests are `busy` and moves superseded, which is silence too."""
+    world = World(text=ECHOES).start().run(30)
+    world.outstanding = {t.ike_id for t in world.hq.tunnels}
+    before = set(world.sas)
+    world.forget_all()
+    world.run(90)
+
+    assert before.isdisjoint(world.sas)
+    assert world.hq.state == "up"
+
+
 @pytest.mark.parametrize("span", [20.0, 60.0, 300.0])
 def test_who_was_out_of_reach_is_not_given_up(span: float) -> None:
     """A tunnel under a mountain: the same IKE SAs afterwards, with the same addresses."""

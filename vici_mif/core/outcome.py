@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vici_mif.core import events as e
+from vici_mif.core.actions import Probe
 from vici_mif.core.family import stock
 from vici_mif.core.model import PathName
 from vici_mif.core.peer import Peer
@@ -22,7 +23,6 @@ def taken(peer: Peer, request: Request, event: e.ActionTaken) -> None:
 def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
     """It ended well."""
     turn.book.forgive(request.key)
-    peer.succession.listen(request, turn.now)
     match request.key:
         case ("auth", _):
             peer.authentication.done(peer.paths, turn.now)
@@ -42,10 +42,12 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
 def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
     match request.key:
         case ("move", _, int(ike_id)):
+            peer.succession.answered([ike_id], turn.now)
             peer.moves.moved(turn, peer.paths, ike_id)
         case ("doubt" | "glance", _, *of):
             _looked(peer, turn, of)
         case ("test", _, PathName() as path):
+            peer.succession.answered([_tried(request)], turn.now)
             peer.moves.tested(turn, peer.paths, path, event.rtt_delay)
             peer.probing.tested(turn, peer.paths, path, event.rtt_delay)
         case ("pin", _, int(ike_id)):
@@ -54,23 +56,27 @@ def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDon
 
 def _looked(peer: Peer, turn: Turn, of: Sequence[object]) -> None:
     if of:
-        peer.moves.looked(turn, peer.paths, int(str(of[0])))
+        ike_id = int(str(of[0]))
+        if peer.moves.looked(turn, peer.paths, ike_id):
+            peer.succession.unanswered(ike_id)
     else:
         peer.probing.looked(turn, peer.tunnels, peer.paths, peer.moves)
 
 
 def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> None:
     """It ended badly."""
-    peer.succession.listen(request, turn.now, reason)
     match request.key:
         case ("auth", _):
             peer.authentication.failed(turn, peer.paths, reason, text)
         case ("clone", _):
             peer.growth.failed(turn, reason, text)
         case ("move", _, int(ike_id)):
+            if reason == "timeout":
+                peer.succession.unanswered(ike_id)
             peer.moves.not_moved(turn, peer.paths, ike_id, reason, text)
         case ("test", _, PathName() as path):
-            peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text)
+            if peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text):
+                peer.succession.unanswered(_tried(request))
         case ("unload", _, int(part)):
             peer.loading.done(turn, "unload", part)  # mostly it was not there any more
         case ("resolve", _, name):
@@ -78,3 +84,9 @@ def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> 
             turn.book.fail(request.key, turn.now, reason, text)
         case _:
             turn.book.fail(request.key, turn.now, reason, text)
+
+
+def _tried(test: Request) -> int:
+    """The IKE_SA that tested a path."""
+    assert isinstance(test.action, Probe)
+    return test.action.ike_id

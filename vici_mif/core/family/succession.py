@@ -15,7 +15,6 @@ from vici_mif.core.family.closing import Closing
 from vici_mif.core.family.family import Family, families, strongest
 from vici_mif.core.family.silence import Silence
 from vici_mif.core.model import Connection, Sa
-from vici_mif.core.requests import Request
 from vici_mif.core.turn import Turn
 
 MARGIN_DELAY = 300.0
@@ -123,16 +122,19 @@ class Succession:
             family.key == self._expected or (family.clones and family.carrying > 0)
         )
 
-    def listen(self, request: Request, now: float, reason: str = "") -> None:
-        """What a move or a test that ended says about the family in use."""
-        members = self.current.members if self.current else ()
-        ike_id = getattr(request.action, "ike_id", None)
-        if request.key[0] not in {"move", "test"} or ike_id not in [sa.unique_id for sa in members]:
-            return
-        if not reason:
+    def answered(self, ike_ids: Iterable[int], now: float) -> None:
+        """A move or a test of one of these IKE_SAs had its answer, or what is sent inside it."""
+        if any(map(self._uses, ike_ids)):
             self.silence.heard(now)
-        elif reason == "timeout":
+
+    def unanswered(self, ike_id: int) -> None:
+        """A move or a test had none, with all its transmissions."""
+        if self._uses(ike_id):
             self.silence.unanswered()
+
+    def _uses(self, ike_id: int) -> bool:
+        members = self.current.members if self.current else ()
+        return ike_id in [sa.unique_id for sa in members]
 
     def _remember(self, found: dict[int, Family], connection: Connection, now: float) -> None:
         self._leaving = {k: at for k, at in self._leaving.items() if k in found}

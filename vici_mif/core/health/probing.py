@@ -134,6 +134,12 @@ class Probing:
                 moves.test(turn, paths, ike_id, event.wish.path)
         self._judge(turn, paths, moves, event.wish.path)
 
+    @property
+    def answering(self) -> set[int]:
+        """IKE_SAs inside which what is sent comes back now."""
+        works = {wish for wish, health in self._found.items() if health.verdict in WORKS}
+        return {ike_id for ike_id, wish in self._wishes.items() if wish in works}
+
     def _count(self, paths: Paths, event: PathHealth) -> None:
         before = self._counted.get(event.wish, 0)
         paths.spend(event.wish.path, event.outer_bytes - before)

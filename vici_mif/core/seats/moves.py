@@ -122,18 +122,22 @@ class Moves:
             if turn.now >= request.asked_at + MOVE_DELAY:
                 turn.ask(("doubt", self._peer, ike_id), partial(ReadSa, ike_id=ike_id))
 
-    def looked(self, turn: Turn, paths: Paths, ike_id: int) -> None:
-        """Charon has told how the move stands: what it still repeats was not answered."""
+    def looked(self, turn: Turn, paths: Paths, ike_id: int) -> bool:
+        """Charon has told how the move stands: what it still repeats was not answered.
+
+        Returns whether it was not.
+        """
         turn.book.forgive(("doubt", self._peer, ike_id))
         target = paths.get(self._targets.get(ike_id))
         sa = (turn.world.sas or {}).get(ike_id)
         if target is None or sa is None or turn.book.under_way(self._key(ike_id)) is None:
-            return
+            return False
         turn.book.drop(self._key(ike_id))
         if UPDATE not in (*sa.tasks_active, *sa.tasks_queued) and target.holds(sa.pair):
             self.moved(turn, paths, ike_id)
-        else:
-            self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time")
+            return False
+        self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time")
+        return True
 
     def _move(self, turn: Turn, paths: Paths, move: Move, origin: PathName | None) -> None:
         path = paths.get(move.path)
@@ -186,8 +190,11 @@ class Moves:
 
     def not_tested(
         self, turn: Turn, paths: Paths, path: PathName, probe: Action, reason: str, text: str
-    ) -> None:
-        """A window that stays full where the IKE_SA stands: what fills it is not answered there."""
+    ) -> bool:
+        """A window that stays full where the IKE_SA stands: what fills it is not answered there.
+
+        Returns whether an answer was missing, be it to the test or to what was in its way.
+        """
         assert isinstance(probe, Probe)
         before = turn.book.failure(self._test(path))
         again = before is not None and before.reason in BUSY and before.count + 1 >= BUSY_LIMIT
@@ -195,6 +202,7 @@ class Moves:
         if reason in BUSY and again and sa is not None and sa.pair == probe.pair:
             reason, text = "timeout", "an exchange of its own is not answered"
         self._failed(turn, paths, path, reason, text)
+        return reason == "timeout"
 
     def silent(self, turn: Turn, paths: Paths, path: PathName, why: str) -> None:
         """Inside the tunnel nothing comes back on this path."""
