@@ -42,12 +42,12 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
 def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
     match request.key:
         case ("move", _, int(ike_id)):
-            peer.succession.answered([ike_id], turn.now)
+            peer.succession.answered(ike_id, turn.now)
             peer.moves.moved(turn, peer.paths, ike_id)
         case ("doubt" | "glance", _, *of):
             _looked(peer, turn, of)
         case ("test", _, PathName() as path):
-            peer.succession.answered([_tried(request)], turn.now)
+            peer.succession.answered(_tried(request), turn.now)
             peer.moves.tested(turn, peer.paths, path, event.rtt_delay)
             peer.probing.tested(turn, peer.paths, path, event.rtt_delay)
         case ("pin", _, int(ike_id)):

@@ -291,7 +291,7 @@ class Peer:
         """A new family beside this one, where one is wanted; and who is in use."""
         calm = not turn.book.about("move") and all(map(self.tunnel_works, self.tunnels))
         self.succession.stranded = self.paths.strand({t.current for t in self.tunnels})
-        self.succession.answered(self.probing.answering, turn.now)
+        self.succession.echoed(self.probing.answering, turn.now)
         if steady and not self.unloaded and self.shape.word == "authenticate":
             self._without.more(turn, self._lines.own, self.paths, self.authentication, self._how())
         elif steady and not self.unloaded and self.succession.wants(turn, calm):

@@ -122,9 +122,15 @@ class Succession:
             family.key == self._expected or (family.clones and family.carrying > 0)
         )
 
-    def answered(self, ike_ids: Iterable[int], now: float) -> None:
-        """A move or a test of one of these IKE_SAs had its answer, or what is sent inside it."""
-        if any(map(self._uses, ike_ids)):
+    def answered(self, ike_id: int, now: float) -> None:
+        """A move or a test of this IKE_SA had its answer."""
+        if self._uses(ike_id):
+            self.silence.heard(now)
+
+    def echoed(self, ike_ids: Iterable[int], now: float) -> None:
+        """What is sent inside these comes back. Beside an heir with the same inner addresses it
+        may have taken the heir's CHILD_SA, and says nothing."""
+        if self.heir is None and any(map(self._uses, ike_ids)):
             self.silence.heard(now)
 
     def unanswered(self, ike_id: int) -> None:
