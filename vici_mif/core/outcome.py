@@ -57,8 +57,11 @@ def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDon
 def _looked(peer: Peer, turn: Turn, of: Sequence[object]) -> None:
     if of:
         ike_id = int(str(of[0]))
-        if peer.moves.looked(turn, peer.paths, ike_id):
-            peer.succession.unanswered(ike_id)
+        match peer.moves.looked(turn, peer.paths, ike_id):
+            case True:
+                peer.succession.answered(ike_id, turn.now)
+            case False:
+                peer.succession.unanswered(ike_id)
     else:
         peer.probing.looked(turn, peer.tunnels, peer.paths, peer.moves)
 

@@ -9,7 +9,7 @@ does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vici_mif.core.model import Sa
@@ -25,14 +25,17 @@ class Silence:
     _heard_at: float = 0.0
     _vain: bool = False
     _packets: dict[int, int] = field(default_factory=dict)
+    _asking: set[int] = field(default_factory=set)
 
-    def see(self, members: Iterable[Sa], now: float) -> None:
-        """A member that is new, or into which packets came, was heard of."""
-        before = self._packets
+    def see(self, members: Sequence[Sa], now: float) -> None:
+        """A member that is new, into which packets came, or whose exchange ended, was heard of."""
+        before, asking = self._packets, self._asking
         self._packets = {
             sa.unique_id: sum(child.packets_in for child in sa.children) for sa in members
         }
-        if any(count > before.get(i, -1) for i, count in self._packets.items()):
+        self._asking = {sa.unique_id for sa in members if sa.tasks_active}
+        ended = asking & self._packets.keys() - self._asking  # unanswered, it would be repeated
+        if ended or any(count > before.get(i, -1) for i, count in self._packets.items()):
             self.heard(now)
 
     def heard(self, now: float) -> None:

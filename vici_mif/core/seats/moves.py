@@ -122,22 +122,22 @@ class Moves:
             if turn.now >= request.asked_at + MOVE_DELAY:
                 turn.ask(("doubt", self._peer, ike_id), partial(ReadSa, ike_id=ike_id))
 
-    def looked(self, turn: Turn, paths: Paths, ike_id: int) -> bool:
+    def looked(self, turn: Turn, paths: Paths, ike_id: int) -> bool | None:
         """Charon has told how the move stands: what it still repeats was not answered.
 
-        Returns whether it was not.
+        Returns whether it was; None where no move is under way any more.
         """
         turn.book.forgive(("doubt", self._peer, ike_id))
         target = paths.get(self._targets.get(ike_id))
         sa = (turn.world.sas or {}).get(ike_id)
         if target is None or sa is None or turn.book.under_way(self._key(ike_id)) is None:
-            return False
+            return None
         turn.book.drop(self._key(ike_id))
         if UPDATE not in (*sa.tasks_active, *sa.tasks_queued) and target.holds(sa.pair):
             self.moved(turn, paths, ike_id)
-            return False
+            return True
         self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time")
-        return True
+        return False
 
     def _move(self, turn: Turn, paths: Paths, move: Move, origin: PathName | None) -> None:
         path = paths.get(move.path)
