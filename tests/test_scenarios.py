@@ -10,6 +10,7 @@ import pytest
 
 from tests.simulated_stage import SimulatedStage
 from tests.test_guest_controller import FOR_THE_GUEST
+from vici_mif.core.family import pins
 from vici_mif.core.wish.document import ConfigError, Source
 from vici_mif.lab.abilities import KERNEL_ESP, NAT, OWN_CLOCK, VLAN
 from vici_mif.lab.scenario import stage, words
@@ -191,6 +192,18 @@ def test_what_holds_must_go_on_holding() -> None:
     )
     with pytest.raises(ExpectationError, match=r"a-test.yaml:5:5: .*held no longer than"):
         play(of(text), SimulatedStage())
+
+
+def test_a_planner_that_decides_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run is decided again at its end, from its journal."""
+
+    class Forgetful(SimulatedStage):
+        def verdict(self) -> list[str]:
+            monkeypatch.setattr(pins, "PIN_DELAY", pins.PIN_DELAY - 1)
+            return super().verdict()
+
+    with pytest.raises(ExpectationError, match=r"a-test on the simulated stage:\n  journal.jsonl:"):
+        play(of(HEAD + f"steps:\n{UP}"), Forgetful())
 
 
 def test_a_word_that_a_stage_lacks_is_named() -> None:

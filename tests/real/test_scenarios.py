@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.namespace import eventually
 from tests.real.conftest import MakeLab
 from tests.test_scenarios import FILES, read
 from vici_mif.core.wish.document import Source
@@ -54,6 +55,7 @@ def test_a_packet_in_clear_is_found(lab_stage: LabStage) -> None:
     source = Source("leak.yaml", "scenario: a leak\nsteps:\n  - expect: {peer: up}\n")
     lab_stage.open(parse("leak", source))
     try:
+        eventually(lambda: lab_stage.status() is not None)
         gateway = lab_stage.lab.gateway
         # the router answers no ARP request of an inner address
         gateway.exec(["ping", "-n", "-c", "1", "203.0.113.254"])
