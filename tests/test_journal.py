@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter, deque
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import get_args
@@ -32,6 +33,7 @@ from vici_mif.core.journal import codec, lines, state
 from vici_mif.core.journal.codec import CodecError
 from vici_mif.core.journal.replay import ReplayError, Skipped
 from vici_mif.core.model import FromEnvironment, FromFile, OrderKind
+from vici_mif.core.probe import Verdict
 from vici_mif.core.status import PathChange
 from vici_mif.core.wish.config import Config, Source, parse
 
@@ -274,6 +276,18 @@ def test_what_cannot_be_kept_is_an_error() -> None:
     taken = state.take({"hook": lambda: None})
     with pytest.raises(TypeError, match="cannot stand in a state"):
         taken.written()
+
+
+def test_collections_come_back() -> None:
+    """As what they are, and the same one where it was the same."""
+    shared = deque([1, 2], maxlen=2)
+    before = {"a": shared, "b": [shared, Counter("aab")], ("c", 1): {Verdict.GOOD, Verdict.POOR}}
+    after = state.load(json.loads(json.dumps(state.dump(before))))
+
+    assert after == before
+    assert after["a"] is after["b"][0]
+    assert after["a"].maxlen == 2
+    assert type(after["b"][1]) is Counter
 
 
 def test_a_state_is_of_its_moment() -> None:

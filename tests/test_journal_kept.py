@@ -79,6 +79,9 @@ def test_what_was_told_is_replayed(
     assert any(" > Clone ike_id=1" in line for line in said)
     assert main(["replay", "--json", str(directory / "journal.jsonl")]) == 0
     assert json.loads(capsys.readouterr().out)["same"] is True
+    config = tmp_path / "config.yaml"
+    config.write_text(f"{SPARE}daemon: {{journal: {directory}}}\n")
+    assert main(["replay", "-q", "-c", str(config)]) == 0
     assert (directory / "journal.jsonl").stat().st_mode & 0o777 == 0o600
 
 

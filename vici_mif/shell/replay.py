@@ -19,7 +19,7 @@ from vici_mif.core.journal.lines import Start
 from vici_mif.core.journal.replay import Line, Outcome, Replay, Replayed, ReplayError, Skipped
 from vici_mif.core.teller import Teller
 from vici_mif.edges import journal
-from vici_mif.shell import watching, words
+from vici_mif.shell import places, watching, words
 from vici_mif.shell.asking import complain
 from vici_mif.shell.exits import CONFIG, FAILED, OK
 
@@ -27,9 +27,9 @@ SCHEMA = "vici-mif/replay/1"
 
 
 def arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "file", nargs="+", type=Path, help="journal.jsonl, older ones before it; or their directory"
-    )
+    places.arguments(sub)
+    about = "journal.jsonl, older ones before it; or their directory (default: daemon.journal)"
+    sub.add_argument("file", nargs="*", type=Path, help=about)
     sub.add_argument("-e", "--events", action="store_true", help="tell it as `events` does")
     sub.add_argument("-q", "--quiet", action="store_true", help="only the verdict")
     sub.add_argument("--json", action="store_true", help="only the verdict, for programs")
@@ -81,7 +81,7 @@ def replay(args: argparse.Namespace) -> int:
     verdict, teller = Verdict(), Retelling()
     silent = args.quiet or args.json
     try:
-        for outcome in Replay().run(_lines(args.file)):
+        for outcome in Replay().run(_lines(_files(args))):
             if not silent:
                 said = teller.told(outcome) if args.events else told(outcome)
                 print("".join(f"{line}\n" for line in said), end="")
@@ -96,6 +96,12 @@ def replay(args: argparse.Namespace) -> int:
         print("\n".join(difference(verdict.differs)))
     print(verdict.sentence, file=sys.stdout if verdict.good else sys.stderr)
     return OK if verdict.good else FAILED
+
+
+def _files(args: argparse.Namespace) -> list[Path]:
+    """Those that were named, else the journal of the configured controller."""
+    named: list[Path] = args.file
+    return named or [Path(places.config(args).daemon.journal)]
 
 
 def _lines(files: Iterable[Path]) -> Iterator[Line]:

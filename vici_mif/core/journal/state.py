@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -45,7 +46,8 @@ ADDRESSES: Mapping[str, type] = {
     )
 }
 FROZEN: Mapping[str, type] = {"tuple": tuple, "frozenset": frozenset}
-MUTABLE: Mapping[str, type] = {"list": list, "set": set}
+MUTABLE: Mapping[str, type] = {"list": list, "set": set, "deque": deque}
+BY_KEY: Mapping[str, type] = {"dict": dict, "Counter": Counter}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,22 @@ class Taken:
 
     def _finished(self, tree: Any, writer: _Writer) -> Any:
         match tree:
+            case _Later(thing):
+                return writer.value(thing)
             case dict():
                 found = {key: self._finished(each, writer) for key, each in tree.items()}
                 return _in_order(found)
             case list():
                 return [self._finished(each, writer) for each in tree]
             case _:
-                return writer.value(tree)
+                return tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """What can be written later: it does not change, or it cannot be kept at all."""
+
+    thing: object
 
 
 def take(thing: object) -> Taken:
@@ -101,7 +112,7 @@ class _Writer:
         if thing is None or type(thing) in (bool, int, str):
             return thing
         if self._later and not _changes(thing):
-            return thing
+            return _Later(thing)
         match thing:
             case float():
                 return thing if math.isfinite(thing) else {KIND: "float", "value": repr(thing)}
@@ -133,10 +144,11 @@ class _Writer:
         number = self._numbers[id(thing)] = self.count
         if MUTABLE.get(name) is type(thing):
             items = self._items(thing)  # type: ignore[arg-type]
-            return _in_order({KIND: name, "number": number, "items": items})
-        if isinstance(thing, dict):
+            most = {"most": thing.maxlen} if isinstance(thing, deque) else {}
+            return _in_order({KIND: name, "number": number, "items": items} | most)
+        if isinstance(thing, dict) and BY_KEY.get(name) is type(thing):
             pairs = [[self.value(key), self.value(value)] for key, value in thing.items()]
-            return {KIND: "dict", "number": number, "items": pairs}
+            return {KIND: name, "number": number, "items": pairs}
         return {KIND: _name(type(thing)), "number": number, "fields": self._fields(thing)}
 
     def _items(self, things: Iterable[object]) -> list[Any]:
@@ -165,8 +177,8 @@ class _Reader:
                 return self._known[data["as"]]
             case "method":
                 return self._method(data)
-            case "dict":
-                return self._dict(data)
+            case "dict" | "Counter":
+                return self._by_key(BY_KEY[name], data)
         if name in ADDRESSES:
             return ADDRESSES[name](data["value"])
         if name in FROZEN:
@@ -175,17 +187,17 @@ class _Reader:
             return self._collection(MUTABLE[name], data)
         return self._object(_class(name), data)
 
-    def _dict(self, data: Any) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
+    def _by_key(self, kind: type, data: Any) -> Any:
+        made: Any = kind()
         self._known[data["number"]] = made
         for key, value in data["items"]:
             made[self.value(key)] = self.value(value)
         return made
 
     def _collection(self, kind: type, data: Any) -> Any:
-        made: Any = kind()
+        made: Any = kind() if kind is not deque else deque(maxlen=data["most"])
         self._known[data["number"]] = made
-        add = made.append if isinstance(made, list) else made.add
+        add = made.add if kind is set else made.append
         for each in data["items"]:
             add(self.value(each))
         return made
@@ -223,14 +235,18 @@ def fields(thing: object) -> dict[str, Any]:
 def _in_order(data: dict[str, Any]) -> dict[str, Any]:
     """A set in one order, so that equal states are written alike; what is not written yet waits."""
     if data.get(KIND) in {"set", "frozenset"}:
-        return data | {"items": sorted(data["items"], key=lambda x: json.dumps(x, default=repr))}
+        return data | {"items": sorted(data["items"], key=_text)}
     return data
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, default=repr)
 
 
 def _changes(thing: object) -> bool:
     """It is made of parts of which one may be another one at the next step."""
     kind = type(thing)
-    if kind in (dict, list, set, tuple, frozenset, MethodType):
+    if kind in {*FROZEN.values(), *MUTABLE.values(), *BY_KEY.values(), MethodType}:
         return True
     return (
         kind.__module__.startswith(CORE) and not isinstance(thing, Enum) and not _is_frozen(thing)
