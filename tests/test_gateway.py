@@ -56,11 +56,12 @@ class Host:
         self.feed(e.CharonConnected("6.1.0", patched))
 
     def feed(self, event: e.Event) -> list[a.Action]:
-        self.left, wanted = self.room.handle(event, self.now)
+        left, wanted = self.room.handle(event, self.now)
         self.log += wanted
         for action in wanted:
             if isinstance(action, a.CheckSources | a.ReadAll):
                 self.feed(e.ActionDone(action.tag))
+        self.left = left
         return wanted
 
     def run(self, span: float) -> None:
@@ -184,6 +185,26 @@ def test_a_charon_that_goes_takes_all_with_it() -> None:
     host.feed(e.CharonConnected("6.1.0", True))
     host.feed(e.SasSeen((member(4, 4),)))
     assert [f.id for f in host.gateway.families] == [4]
+
+
+def test_another_configuration_looks_at_everything_again() -> None:
+    """Connections that came in are read; what went is nobody's any more, nor is its table."""
+    host = Host("drop")
+    host.feed(e.SasSeen((member(1, 1),)))
+    host.asked(a.CheckSources)
+    text = "version: 1\ngateway: {connections: [guests], source_check: count}\n"
+    host.feed(e.ConfigRead(parse([Text("c.yaml", text)])))
+    assert host.asked(a.ReadAll)
+    host.feed(e.SasSeen((member(1, 1), replace(member(2), name="guests"))))
+    assert host.left == e.SasSeen((member(1, 1),))
+    assert [f.connection for f in host.gateway.families] == ["guests"]
+    table = wish(host).wish
+    assert table is not None
+    assert (table.drop, len(table.known)) == (False, 1)
+
+    host.feed(e.ConfigRead(parse([Text("c.yaml", "version: 1\nconnections: {q: {links: [a]}}\n")])))
+    assert wish(host).wish is None
+    assert host.feed(e.SasSeen((member(1, 1),))) == []
 
 
 # --- revoked identities --------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from vici_mif.lab import figures
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.figures import BEGIN, END, Behaviour, Figure, Machine
+from vici_mif.lab.figures import BEGIN, END, GATEWAY_BEGIN, GATEWAY_END, Behaviour, Figure, Machine
 from vici_mif.lab.measure import MEASUREMENTS
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -62,6 +62,20 @@ def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no place"):
         figures.write(page, run(1))
     assert page.read_text() == "no marks"
+
+
+def test_a_gateways_figures_have_a_table_of_their_own(tmp_path: Path) -> None:
+    """Each table is replaced only by a run that measured something of it."""
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n{GATEWAY_BEGIN}\n{GATEWAY_END}\n")
+    figure = run(1).figures[0]
+    of_gateway = figure.model_copy(update={"name": "gateway.status", "title": "a crowd"})
+    figures.write(page, run(1))
+    figures.write(page, run(1).model_copy(update={"figures": (of_gateway,)}))
+    text = page.read_text()
+
+    assert text.count("| a link is lost") == text.count("| a crowd") == 1
+    assert text.index("| a link is lost") < text.index(GATEWAY_BEGIN) < text.index("| a crowd")
 
 
 def test_json_comes_back() -> None:

@@ -258,3 +258,26 @@ def test_no_table_of_ours_stays(place: Lab) -> None:
         watcher.start()
         watcher.sees(lambda g: g.sources.known == 1)
     assert not table()
+
+
+@pytest.mark.long
+def test_an_orphan_comes_to_an_end(place: Lab) -> None:
+    """A member behind a dead link, while the same peer is heard elsewhere: some minutes, not more.
+
+    The one that is heard stays, and an idle one that answers does too.
+    """
+    honest = Peer(place, HONEST, "wlan0")
+    with watching(place) as watcher, counted(place, honest.open()) as lost:
+        idle, orphan = honest.clone(honest.root), honest.clone(honest.root)
+        pair = {"local": bare_of(place, "eth0"), "remote": honest.remote}
+        honest.vici.ask("migrate", ike__id=orphan, pin="3600", **pair)
+        watcher.sees(lambda g: g.families and len(g.families[0].paths) == 2)
+        gone = {s.unique_id for s in honest.at_gateway() if str(s.remote) == pair["local"]}
+        place.link_down("eth0")
+        watcher.sees(lambda g: g.tunnels == 2, within=420)
+        left = {sa.unique_id for sa in honest.at_gateway()}
+        assert len(left) == 2
+        assert not left & gone
+        assert idle in honest.vici.sas()
+        assert f"IKE SA #{min(gone)} of {HONEST} is closed: no answer" in watcher.said()
+    assert lost[0] <= 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -133,6 +134,8 @@ class _Session:
         self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
         self._must_look = False
         self._reading = asyncio.Lock()
+        self._named: Counter[int] = Counter()
+        """How many events that wait name an IKE SA."""
         self.understood = False
         """The first snapshot came whole."""
         self._loaded: tuple[ConnectionSeen, ...] | None = None
@@ -184,10 +187,15 @@ class _Session:
     # --- events --------------------------------------------------------------
 
     async def _drain(self) -> None:
+        count = 0
         async for name, message in self._events.events():
+            count += 1
+            if count % vici.AT_A_TIME == 0:
+                await asyncio.sleep(0)  # a storm is read without a pause
             if self._queue.qsize() > BACKLOG and not self._is_ours(message):
                 self._must_look = True  # a final event is never left out
             else:
+                self._named.update(_to_read(name, message))
                 self._queue.put_nowait((name, message))
 
     async def _work(self) -> None:
@@ -214,6 +222,7 @@ class _Session:
         The sections inside events lack the CHILD_SAs, so the SAs are read.
         """
         inside = requests.sas_inside(message)
+        self._named -= Counter(_to_read(name, message))  # drops what has come to nothing
         match name:
             case "ike-rekey":
                 await self._rekeyed(message)
@@ -226,7 +235,9 @@ class _Session:
                 self._emit(fact)
             case _:
                 for sa in inside:
-                    await self.read_sa(sa.unique_id)
+                    # what a later event names too is read then, unless somebody waits for it
+                    if self._is_ours(message) or not self._named[sa.unique_id]:
+                        await self.read_sa(sa.unique_id)
         self._final(name, message)
 
     async def _rekeyed(self, message: Tree) -> None:
@@ -363,6 +374,14 @@ class _Session:
     def _overdue(self, tag: str) -> None:
         if self._ended(tag):
             self._emit(events.ActionFailed(tag, "timeout", "charon sent no final event"))
+
+
+def _to_read(name: str, message: Tree) -> list[int]:
+    """IKE SAs that an event tells to read anew."""
+    closed = name == "ike-updown" and message.get("up") != "yes"
+    if closed or name in {"ike-rekey", "ike-probe"} or requests.refused(message) is not None:
+        return []
+    return [sa.unique_id for sa in requests.sas_inside(message)]
 
 
 def _sas(items: list[Tree]) -> tuple[Sa, ...]:

@@ -120,6 +120,7 @@ class Connection:
         self._writer = writer
         self._lock = asyncio.Lock()
         self._closed = False
+        self._streamed: set[str] = set()
 
     @classmethod
     async def open(cls, path: str, within: float = DEFAULT_TIMEOUT) -> Connection:
@@ -227,9 +228,10 @@ class Connection:
     async def _stream(
         self, command: str, event: str, message: Mapping[str, object], items: list[Tree]
     ) -> Tree:
-        await self._register(event, on=True)
+        if event not in self._streamed:  # comes only while such a command is answered
+            await self._register(event, on=True)
+            self._streamed.add(event)
         answer = await self._request(command, message, items)
-        await self._register(event, on=False)
         if answer.get("success", "yes") != "yes":
             raise ViciError(f"{command}: {answer.get('errmsg', 'charon refused')}")
         return answer

@@ -16,6 +16,9 @@ from vici_mif.lab.errors import LabError
 
 SCHEMA: Final = "vici-mif/behaviour/1"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+GATEWAY: Final = "gateway."
+"""What the names of figures begin with that have a table of their own."""
+GATEWAY_BEGIN, GATEWAY_END = "<!-- measured, gateway: begin -->", "<!-- measured, gateway: end -->"
 
 
 class _Model(BaseModel):
@@ -96,12 +99,27 @@ def table(run: Behaviour) -> str:
 
 
 def write(path: Path, run: Behaviour) -> None:
-    """Replace the table in a document, between its two marks. Raises LabError without them."""
+    """Replace the tables in a document, each between its two marks. Raises LabError without them.
+
+    A table of which nothing was measured stays as it is.
+    """
     text = path.read_text()
-    marked = re.compile(f"{BEGIN}\n.*?{END}", re.DOTALL)
+    gateway = tuple(f for f in run.figures if f.name.startswith(GATEWAY))
+    client = tuple(f for f in run.figures if f not in gateway)
+    if client or not gateway:
+        text = _put(path, text, (BEGIN, END), run.model_copy(update={"figures": client}))
+    if gateway:
+        alone = run.model_copy(update={"figures": gateway, "failed": {}})
+        text = _put(path, text, (GATEWAY_BEGIN, GATEWAY_END), alone)
+    path.write_text(text)
+
+
+def _put(path: Path, text: str, marks: tuple[str, str], run: Behaviour) -> str:
+    begin, end = marks
+    marked = re.compile(f"{begin}\n.*?{end}", re.DOTALL)
     if not marked.search(text):
-        raise LabError(f"{path}: no place for the table: it belongs between {BEGIN} and {END}")
-    path.write_text(marked.sub(lambda _: f"{BEGIN}\n{table(run)}{END}", text))
+        raise LabError(f"{path}: no place for the table: it belongs between {begin} and {end}")
+    return marked.sub(lambda _: f"{begin}\n{table(run)}{end}", text)
 
 
 def milliseconds(seconds: Iterable[float]) -> tuple[float, ...]:

@@ -203,8 +203,13 @@ class Daemon:
         return Health(
             ready=world.known or (world.links is not None and explained),
             alive=explained or heard,
-            status=self._planner.said or "waiting for charon and the links",
+            status=self._said() or "waiting for charon and the links",
         )
+
+    def _said(self) -> str:
+        """How it stands, in one line."""
+        gateway = told.sentence(self._gateway) if self._planner.world.known else ""
+        return "; ".join(filter(None, [self._planner.said, gateway]))
 
     def _look_at_the_day(self) -> None:
         """What was counted until midnight belongs to the day before."""

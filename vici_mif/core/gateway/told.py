@@ -22,6 +22,12 @@ def gateway(it: Gateway, clock: s.Clock) -> s.GatewayStatus | None:
     )
 
 
+def sentence(it: Gateway) -> str:
+    """In a few words; empty where no gateway is configured."""
+    count = len(it.families.by_id)
+    return f"gateway: {count} families, {it.families.tunnels} tunnels" if it.config else ""
+
+
 def _family(family: Family, now: float) -> s.FamilyStatus:
     members = family.members.values()
     said = ", ".join(family.refusals)
