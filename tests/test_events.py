@@ -17,9 +17,10 @@ import pytest
 from tests.journals import Asked, written
 from tests.namespace import ip, own_namespace
 from tests.simulated import SPARE, THREE, Gateway, World
+from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core import notice
-from vici_mif.core.model import OrderKind
+from vici_mif.core.model import Order, OrderKind
 from vici_mif.core.notice import Notice
 from vici_mif.core.teller import Teller
 from vici_mif.shell import bulletin
@@ -301,3 +302,14 @@ def test_the_schema_is_current() -> None:
     kept = json.loads((ROOT / "docs/vici-mif-event.schema.json").read_text())
 
     assert kept == notice.schema()
+
+
+@pytest.mark.parametrize("kind", list(OrderKind))
+def test_every_kind_of_order_can_be_told(kind: OrderKind) -> None:
+    """Also one that came in since: who is revoked at a gateway is named."""
+    order = Order(1, kind, "", GIVEN, identity="eve" if kind is OrderKind.REVOKE_IDENTITY else "")
+    (only,) = Teller(["hq"]).step(None, [a.StoreOrders("t", (order,))])
+
+    assert only.kind == "order"
+    assert only.reason == kind
+    assert ("eve" in only.text) == (kind is OrderKind.REVOKE_IDENTITY)

@@ -13,7 +13,7 @@ from typing import get_args
 
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.model import Link, Order, Pair, Sa
+from vici_mif.core.model import Link, Order, OrderKind, Pair, Sa
 from vici_mif.core.notice import Kind, Level, Notice
 from vici_mif.core.status import PathChange
 
@@ -31,7 +31,13 @@ REFUSALS = {
 VOID = frozenset({"superseded", "busy"})
 """It was not tried, or something newer is."""
 
-ORDERS = {"down": "down", "drain": "drained", "prefer": "preferred", "revoke": "revoked"}
+ORDERS = {
+    OrderKind.DOWN: "down",
+    OrderKind.DRAIN: "drained",
+    OrderKind.PREFER: "preferred",
+    OrderKind.REVOKE: "revoked",
+    OrderKind.REVOKE_IDENTITY: "revoked",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +248,7 @@ def _no(what: str, peer: str, end: e.ActionFailed) -> Notice:
 
 
 def _order(order: Order, what: str) -> Notice:
-    about = " ".join(filter(None, [order.peer or "all peers", order.path]))
+    about = order.identity or " ".join(filter(None, [order.peer or "all peers", order.path]))
     text = f"{about}: {what}"
     return Notice(kind="order", peer=order.peer, path=order.path, reason=order.kind, text=text)
 
