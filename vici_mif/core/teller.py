@@ -37,6 +37,7 @@ ORDERS = {
     OrderKind.PREFER: "preferred",
     OrderKind.REVOKE: "revoked",
     OrderKind.REVOKE_IDENTITY: "revoked",
+    OrderKind.RETIRE: "to be closed, no longer configured,",
 }
 
 
