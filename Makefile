@@ -7,6 +7,7 @@
 #   make full     what takes longer: each patch, sanitizer, Debian's flags, mutants, guest
 #   make charon   build the patched charon
 #   make deb      Debian packages of it: SUITES=trixie for one suite
+#   make wheelhouse   wheel, sdist, and wheels for hosts without a package index
 #   make guest CMD="ip xfrm state"    run a command on a Debian kernel with ESP
 #   make images   the rig's container images, for `docker compose up` in docker/
 #   make interop  the rig's matrix, in containers or with BACKEND=netns; ONLY="--scenarios eap"
@@ -19,7 +20,7 @@ BIN    := $(VENV)/bin
 SUITES ?= bookworm trixie
 STAMP  := $(VENV)/.installed
 
-.PHONY: check test full demo charon deb guest images interop base-image ansible-test packages format clean
+.PHONY: check test full demo charon deb wheelhouse guest images interop base-image ansible-test packages format clean
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -42,6 +43,9 @@ charon: $(STAMP)
 
 deb: $(STAMP)
 	scripts/deb $(SUITES)
+
+wheelhouse: $(STAMP)
+	scripts/wheelhouse $(SUITES)
 
 guest: export COMMAND = $(CMD)
 guest: $(STAMP)

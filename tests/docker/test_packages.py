@@ -32,7 +32,7 @@ NAMES = (
 APT = "DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends"
 LIST = "deb [trusted=yes] file:/srv/vici-mif ./\n"
 # as docs/charon.md has it
-HOLD = "Package: src:strongswan\nPin: version *+mif*\nPin-Priority: 1001\n"
+HOLD = "Package: src:strongswan\nPin: version /[+]mif/\nPin-Priority: 1001\n"
 # no kernel here has to have ESP; the socket is where the test can reach it
 STRONGSWAN = """\
 charon {

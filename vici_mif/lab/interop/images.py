@@ -8,21 +8,19 @@ index and should not download what is here already.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from vici_mif.build import wheelhouse
 from vici_mif.build.charon import Charon, Request, default_patches
-from vici_mif.build.errors import BuildError
+from vici_mif.build.errors import BuildError, UnavailableError
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.interop.implementations import Image
 
 ROOT = Path(__file__).resolve().parents[3]
-PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
-_GLIBC = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 
 class SkippedError(LabError):
@@ -64,20 +62,12 @@ def _builder() -> Mapping[str, str]:
 
 def wheels(into: Path, suites: Sequence[str]) -> None:
     """Our wheel, made anew, and those of what it needs, unless they are there."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    for old in into.glob("vici_mif-*.whl"):
-        old.unlink()
-    # the same files give the same wheel, so that a build finds its layer again
-    epoch = {"SOURCE_DATE_EPOCH": "315532800"}
-    _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(into), str(ROOT)], "our wheel", epoch)
-    ours = str(next(into.glob("vici_mif-*.whl")))
-    tags = [word for tag in _GLIBC for word in ("--platform", f"{tag}_{platform.machine()}")]
-    for python in (PYTHONS[suite] for suite in suites):
-        found = ["--find-links", str(into), "--dest", str(into), "--only-binary=:all:"]
-        fetch = [*pip, "download", *found, "--python-version", python, *tags, ours]
-        offline = subprocess.run([*fetch, "--no-index"], capture_output=True, check=False)
-        if offline.returncode:
-            _run(fetch, f"wheels for Python {python}")
+    try:
+        wheelhouse.fill(into, [wheelhouse.PYTHONS[suite] for suite in suites])
+    except UnavailableError as error:
+        raise SkippedError(f"skipped: {error}") from error
+    except BuildError as error:
+        raise LabError(str(error)) from error
 
 
 def _source(release: str, into: Path) -> None:
