@@ -457,6 +457,9 @@ class World:
         self._done(action.tag)
         taken = [sa for sa in self.sas.values() if sa.name == action.connection]
         usable = [x for x in self.links.values() if x.up and x.addresses]
+        own = self._of(action.connection)[0]
+        asked = own.local_addrs if own else ()
+        usable = [x for x in usable if not asked or str(x.addresses[0].ip) in asked]
         if taken or not usable:
             return
         ike_id = next(self._ids)

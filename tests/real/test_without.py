@@ -158,3 +158,40 @@ def test_an_authentication_per_path(make_lab: MakeLab, stock_charon: Path) -> No
         controller.until(lambda p: all((t.current or "").startswith("wlan0/") for t in p.tunnels))
         eventually(lambda: all(ping(lab, SERVER, address, count=1) == 1 for address in inner))
         assert len(rig.sas(lab, "gateway")) == 2
+
+
+def test_a_connection_per_path_without_the_series(make_lab: MakeLab, stock_charon: Path) -> None:
+    """`authenticate: [hq-a, hq-b]`: one tunnel each, on its own link, and down closes both."""
+    lab = make_lab(uplinks=2, client_charon=stock_charon)
+    file = lab.client.swanctl_dir / "swanctl.conf"
+    head, block, tail = split_connection(file.read_text())
+    each = {"hq-a": "192.168.1.100", "hq-b": "192.168.2.100"}
+    blocks = [
+        block.replace("  hq {", f"  {name} {{\n    local_addrs = {address}", 1)
+        for name, address in each.items()
+    ]
+    file.write_text(head + "".join(blocks) + tail)
+    lab.charons["client"].load()
+    wish = "without_clone: authenticate, authenticate: [hq-a, hq-b]"
+    with running(lab, f"{{links: [eth0, wlan0], {wish}}}") as controller:
+        peer = controller.until(lambda p: p.state == "up")
+        assert peer.mode == "authenticate"
+        assert {sa.name: str(sa.local) for sa in rig.sas(lab)} == each
+        inner = {str(vip) for sa in rig.sas(lab) for vip in sa.local_vips}
+        assert len(inner) == 2
+        assert any(ping(lab, SERVER, source) == 5 for source in inner)
+
+        lab.charons["gateway"].swanctl(
+            "--terminate", "--ike-id", str(rig.sas(lab, "gateway")[0].unique_id)
+        )
+        controller.until(lambda p: p.state == "degraded")
+        controller.until(lambda p: p.state == "up", 60)
+        assert controller.command("down").returncode == 0
+        eventually(lambda: rig.sas(lab) == [])
+
+
+def split_connection(text: str) -> tuple[str, str, str]:
+    """What stands before the operator's connection, the connection, and the rest."""
+    start = text.index("  hq {")
+    end = text.index("\n  }\n", start) + len("\n  }\n")
+    return text[:start], text[start:end], text[end:]

@@ -120,7 +120,9 @@ class Peer:
 
     def _loaded(self, world: World) -> Connection | None:
         """As charon has it. One that was unloaded is driven on as long as its IKE_SAs live."""
-        loaded = (world.connections or {}).get(self.name)
+        known = world.connections or {}
+        names = (self.name, *self.config.authenticate)
+        loaded = next((known[name] for name in names if name in known), None)
         alive = any(not sa.closing for sa in world.named(self.name))
         self.unloaded = loaded is None and self.connection is not None and alive
         return self.connection if self.unloaded else loaded
@@ -132,8 +134,9 @@ class Peer:
 
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
-        sas, without = self._by_hand.spared(turn.world), self.config.without_clone
-        self.succession.see(sas, connection, turn.now, without)
+        world, without = turn.world, self.config.without_clone
+        sas = self._by_hand.spared(world)
+        self.succession.see(sas, connection, turn.now, without, world.patched)
         both = (self.succession.current, self.succession.heir)
         self._ground.remember(both[0].members if both[0] else (), self.templates(), sas)
         self.children.slots = slots = self._ground.slots
@@ -261,7 +264,8 @@ class Peer:
 
     def _build(self, turn: Turn, steady: bool) -> None:
         if not turn.world.patched:
-            stock.bring_up(turn, self.name, () if self.shape.refused else self.templates())
+            parts = () if self.shape.refused else (self.config.authenticate or (self.name,))
+            stock.bring_up(turn, self.name, parts, self.config.children)
         elif self.shape.refused:
             self._without.refuse(turn, self.tunnels, self.shape.why)
         elif not self.tunnels:

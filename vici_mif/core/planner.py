@@ -51,7 +51,7 @@ class Planner:
     def __init__(self, config: Config, base: str = "") -> None:
         """`base`: the directory of the configuration, for files named relative to it."""
         self.config = config
-        self.world = World()
+        self.world = World(parts=config.parts)
         self._book = Book()
         self._base = base
         self._numbers = Numbers(config.daemon.tables, config.daemon.rules)
@@ -175,6 +175,7 @@ class Planner:
     def _configure(self, turn: Turn, event: e.ConfigRead) -> None:
         """Peers keep what they know; who is not in it any more is closed first."""
         self.config, before = event.config, dict(self.peers)
+        self.world.parts = event.config.parts
         self.peers.clear()
         for name, wish in event.config.connections.items():
             peer = before.pop(name, None)
@@ -216,8 +217,10 @@ class Planner:
             self._book.rename(event.old_id, event.new.unique_id)
             for peer in self.peers.values():
                 peer.rekeyed(event.old_id, event.new.unique_id)
-        elif event.sa.name in self.peers and not self.world.orders.revokes_sa(event.sa):
-            self.peers[event.sa.name].closing.closed(event.sa, turn.now, event.given)
+            return
+        name = self.world.peer_of(event.sa.name)
+        if name in self.peers and not self.world.orders.revokes_sa(name, event.sa):
+            self.peers[name].closing.closed(event.sa, turn.now, event.given)
 
     def _take_end(self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed) -> None:
         match event:

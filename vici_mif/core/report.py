@@ -94,8 +94,11 @@ def _why_no_path(peer: Peer) -> str:
 
 def _stock(peer: Peer, world: World) -> Standing:
     sas = [sa for sa in world.named(peer.name) if sa.established]
-    works = any(child.works for sa in sas for child in sa.children)
-    return Standing("up" if works and not peer.shape.refused else "down", peer.shape.why)
+    work = {sa.name for sa in sas if any(child.works for child in sa.children)}
+    missing = [name for name in peer.config.authenticate if name not in work]
+    if work and missing and not peer.shape.refused:
+        return Standing("degraded", f"no tunnel of {', '.join(missing)}; {peer.shape.why}")
+    return Standing("up" if work and not peer.shape.refused else "down", peer.shape.why)
 
 
 def _down(peer: Peer, world: World, book: Book) -> Standing:

@@ -29,6 +29,8 @@ class World:
     """When all of them were read last."""
     links: tuple[Link, ...] | None = None
     names: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
+    """Connections that are driven as part of a peer of another name, and that peer."""
     orders: Orders = field(default_factory=Orders)
     keys: dict[str, set[str]] = field(default_factory=dict)
     """Private keys that inline connections brought into charon, by charon's id: for which peers."""
@@ -56,9 +58,13 @@ class World:
         """Charon and the links were both looked at."""
         return None not in (self.charon, self.connections, self.sas, self.links)
 
-    def named(self, connection: str) -> tuple[Sa, ...]:
-        """All IKE_SAs of a connection, oldest first."""
-        found = [sa for sa in (self.sas or {}).values() if sa.name == connection]
+    def peer_of(self, connection: str) -> str:
+        """The peer that a connection belongs to, if there is such a peer."""
+        return self.parts.get(connection, connection)
+
+    def named(self, peer: str) -> tuple[Sa, ...]:
+        """All IKE_SAs of a peer, oldest first."""
+        found = [sa for sa in (self.sas or {}).values() if self.peer_of(sa.name) == peer]
         return tuple(sorted(found, key=lambda sa: sa.unique_id))
 
     def learn(self, event: e.Event, now: float) -> None:

@@ -43,9 +43,9 @@ class Orders:
         """Peers that were taken out of the configuration, and of which something is left."""
         return tuple(o for o in self.kept if o.kind is OrderKind.RETIRE)
 
-    def revokes_sa(self, sa: Sa) -> bool:
+    def revokes_sa(self, peer: str, sa: Sa) -> bool:
         """Whether it was an operator who ended this IKE_SA, by an order of his to us."""
-        return any(means(order, sa) for order in self.revokes(sa.name))
+        return any(means(order, sa) for order in self.revokes(peer))
 
     def _of(self, kind: OrderKind, peer: str) -> Iterator[Order]:
         return (o for o in self.kept if o.kind is kind and o.peer in {"", peer})

@@ -16,6 +16,10 @@ STOCK = (
     "this charon lacks the series and moves its one tunnel alone; `vici-mif charon build` makes "
     "one that has it"
 )
+STOCK_EACH = (
+    "this charon lacks the series: one tunnel for each connection of `authenticate`, which moves "
+    "and authenticates again by its own rules"
+)
 NO_CLONING = (
     "cloning was not agreed with the peer (RFC 7791, 5.1); it wants "
     "charon.clone_ike_sa.max_clones in strongswan.conf at both ends"
@@ -62,6 +66,8 @@ def shape(
 ) -> Shape:
     """The mode by what charon, the peer and the configuration allow."""
     limit = tunnels(config, paths)
+    if not patched and len(config.authenticate) > 1:
+        return Shape("authenticate", False, len(config.authenticate), STOCK_EACH)
     if not patched:
         return _without(config, False, STOCK)
     if not members:
@@ -83,7 +89,10 @@ def _without(config: ConnectionConfig, per_path: bool, why: str) -> Shape:
         text = f"{why}, and without_clone is refuse"
         return Shape("single", per_path, 1, text, refused=True)
     if config.without_clone == "authenticate":
-        why = f"{why}; without it equal connections are merged, so there is one authentication"
+        why = (
+            f"{why}; without it equal connections are merged, so there is one authentication "
+            "unless `authenticate` names a connection per path"
+        )
     return Shape("single", per_path, 1, why)
 
 

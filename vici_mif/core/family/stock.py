@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 
 from vici_mif.core.actions import Initiate
-from vici_mif.core.model import ChildTemplate
 from vici_mif.core.turn import Turn
 
 INITIATE_DELAY = 30.0
 """Seconds after which a stock charon is asked again to bring its tunnel up."""
 
 
-def bring_up(turn: Turn, peer: str, templates: Iterable[ChildTemplate]) -> None:
-    """Once, unless something of it is there."""
-    alive = any(not sa.closing for sa in turn.world.named(peer))
-    for template in templates:
-        key = ("initiate", peer, template.name)
-        if alive:
-            turn.book.forgive(key)
-        else:
-            turn.ask(key, partial(Initiate, connection=peer, child=template.name))
+def bring_up(turn: Turn, peer: str, parts: Iterable[str], wanted: Collection[str]) -> None:
+    """Once each, unless something of it is there. `parts`: its connections, equal ones would
+    be merged. `wanted`: names of children, none: all."""
+    for name in parts:
+        known = (turn.world.connections or {}).get(name)
+        children = [child.name for child in known.children] if known else []
+        alive = any(sa.name == name and not sa.closing for sa in (turn.world.sas or {}).values())
+        for child in children:
+            key = ("initiate", peer, name, child)
+            if alive:
+                turn.book.forgive(key)
+            elif not wanted or child in wanted:
+                turn.ask(key, partial(Initiate, connection=name, child=child))

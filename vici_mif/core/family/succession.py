@@ -85,7 +85,12 @@ class Succession:
     # --- looking -------------------------------------------------------------
 
     def see(
-        self, sas: Iterable[Sa], connection: Connection, now: float, without_clone: str
+        self,
+        sas: Iterable[Sa],
+        connection: Connection,
+        now: float,
+        without_clone: str,
+        patched: bool = True,
     ) -> None:
         """Which family is in use, and which one follows it.
 
@@ -93,7 +98,7 @@ class Succession:
         """
         found = {family.key: family for family in families(sas)}
         self._remember(found, connection, now)
-        mine = [f for f in found.values() if f.ours]
+        mine = [f for f in found.values() if f.ours or not patched]  # a stock one does not tell
         self._together = (
             without_clone == "authenticate" and bool(mine) and not any(f.clones for f in mine)
         )

@@ -69,6 +69,11 @@ class LinkMatch(Frozen):
         return not any(c in self.match for c in "*?[")
 
 
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(one_text, json_schema_input_type=str | list[str])
+]
+
+
 class Remotes(Frozen):
     """The peer's addresses."""
 
@@ -167,6 +172,11 @@ class ConnectionConfig(Frozen):
     without_clone: Literal["single", "authenticate", "refuse"] = Field(
         default="single",
         description="With a peer or a charon that cannot clone: one tunnel, or none.",
+    )
+    authenticate: Names = Field(
+        default=(),
+        description="Where charon lacks the series, and without_clone is authenticate: its "
+        "connections to this peer, one per path, each with local_addrs of its own.",
     )
     on_stop: Literal["keep", "close"] = Field(
         default="keep", description="What becomes of the tunnels when the controller is stopped."
@@ -267,6 +277,24 @@ class Config(Frozen):
             raise PydanticCustomError("place", text, {"at": ("connections", short)})
         return self
 
+    @model_validator(mode="after")
+    def _used_once(self) -> Self:
+        seen: dict[str, str] = {name: name for name in self.connections}
+        for peer, wish in self.connections.items():
+            at = {"at": ("connections", peer, "authenticate")}
+            if wish.authenticate and wish.without_clone != "authenticate":
+                raise PydanticCustomError("place", "wants `without_clone: authenticate`", at)
+            for name in wish.authenticate:
+                if seen.setdefault(name, peer) != peer:
+                    raise PydanticCustomError("place", f"{name} belongs to {seen[name]}", at)
+        return self
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Connections that are driven as part of a peer of another name, and that peer."""
+        peers = self.connections.items()
+        return {name: peer for peer, wish in peers for name in wish.authenticate if name != peer}
+
     @property
     def most_tunnels(self) -> dict[str, int]:
         """By peer, with spares."""
@@ -283,7 +311,6 @@ class Config(Frozen):
 LATER: frozenset[Key] = frozenset(
     {
         ("connections", "*", "policy"),
-        ("connections", "*", "authenticate"),
         ("connections", "*", "lan"),
         ("connections", "*", "links", "*", "name"),
         ("daemon", "mark_mask"),
