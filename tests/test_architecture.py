@@ -138,6 +138,7 @@ CORE_LIBRARIES = {
     "pydantic": {
         "codec",
         "config",
+        "daemon",
         "gateway",
         "inline",
         "lines",
@@ -147,7 +148,7 @@ CORE_LIBRARIES = {
         "status",
         "values",
     },
-    "pydantic_core": {"codec", "config", "inline", "profile", "values"},
+    "pydantic_core": {"codec", "config", "daemon", "inline", "profile", "values"},
 }
 """YAML ends in one module; pydantic describes formats and nothing else."""
 

@@ -7,7 +7,8 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vici_mif.core.wish.config import Config, ConfigError, DaemonConfig, Source, parse
+from vici_mif.core.wish.config import Config, ConfigError, Source, parse
+from vici_mif.core.wish.daemon import DaemonConfig
 from vici_mif.edges import files
 
 CONFIG_PATH = Path("/etc/vici-mif/config.yaml")

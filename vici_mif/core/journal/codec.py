@@ -29,7 +29,8 @@ from vici_mif.core import model
 from vici_mif.core.actions import Action
 from vici_mif.core.events import Event
 from vici_mif.core.model import FromEnvironment, FromFile
-from vici_mif.core.wish.config import Config, Hooks
+from vici_mif.core.wish.config import Config
+from vici_mif.core.wish.daemon import Hooks
 from vici_mif.core.wish.values import PARSED
 
 HIDDEN = "(hidden)"

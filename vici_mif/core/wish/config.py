@@ -21,17 +21,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from vici_mif.core.wish import budget, document, inline
+from vici_mif.core.wish.daemon import DaemonConfig, Hooks
 from vici_mif.core.wish.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.wish.gateway import GatewayConfig
 from vici_mif.core.wish.inline import Frozen, InlineConnection
 from vici_mif.core.wish.profile import PROFILES, ProbeConfig, Profile, ProfileName
 from vici_mif.core.wish.values import (
-    Command,
     Delay,
-    Directory,
-    Listen,
     Prefix,
-    Range,
     not_empty,
     one_text,
 )
@@ -188,60 +185,6 @@ class ConnectionConfig(Frozen):
         metered = match is not None and match.cost == "metered"
         default: ProfileName = "relaxed" if metered else self.probe.profile
         return PROFILES[(match.probe if match else None) or default]
-
-
-class Hooks(Frozen):
-    """The operator's own commands."""
-
-    on_path_change: Command | None = Field(
-        default=None, description="Run when a path has another state. No shell runs it."
-    )
-
-
-class DaemonConfig(Frozen):
-    """The controller itself."""
-
-    vici: str = Field(default="/run/charon.vici", description="charon's VICI socket.")
-    group: str = Field(default="vici-mif", description="Members of this group may read the status.")
-    tables: Range = Field(
-        default=(7791, 7890), description="Routing tables that are ours, at least 64."
-    )
-    rules: Range = Field(
-        default=(150, 169), description="Rule preferences that are ours, below 220."
-    )
-    run_dir: str = Field(default="/run/vici-mif", description="Where the control sockets stand.")
-    state_dir: str = Field(
-        default="/var/lib/vici-mif", description="Where orders.json and footprints.json stand."
-    )
-    journal: Directory = Field(
-        default="/var/log/vici-mif",
-        min_length=1,
-        description="Directory of the journal, ten files of 10 MB; `off`: none is kept.",
-    )
-    metrics: Listen | None = Field(
-        default=None,
-        description="Where Prometheus asks: HOST:PORT or a unix socket's path. Default: nowhere.",
-    )
-    hooks: Hooks = Field(default=Hooks(), description="The operator's own commands.")
-
-    @field_validator("tables")
-    @classmethod
-    def _tables(cls, value: tuple[int, int]) -> tuple[int, int]:
-        low, high = value
-        if high - low + 1 < 64 or low <= 0 or low <= 255 <= high or low <= 220 <= high:
-            raise PydanticCustomError(
-                "place", "expected at least 64 tables that leave out 220 and 253 to 255"
-            )
-        return value
-
-    @field_validator("rules")
-    @classmethod
-    def _rules(cls, value: tuple[int, int]) -> tuple[int, int]:
-        low, high = value
-        # charon's own rule has preference 220 and must come after ours
-        if not (low > 0 and high < 220 and high - low + 1 >= 12):
-            raise PydanticCustomError("place", "expected at least 12 preferences from 1 to 219")
-        return value
 
 
 class Config(Frozen):
