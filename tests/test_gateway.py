@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
+from vici_mif.core.figures import figures
+from vici_mif.core.figures.figures import Counted
 from vici_mif.core.gateway import orphans, told
 from vici_mif.core.gateway.gateway import Gateway
 from vici_mif.core.gateway.source import Source, SourceCounts
@@ -471,3 +473,27 @@ def test_a_charon_that_went_is_no_reason_to_forget_sources() -> None:
     host.asked(a.CheckSources)
     host.feed(e.CharonGone("crashed"))
     assert host.asked(a.CheckSources) == []
+
+
+# --- what Prometheus is told ----------------------------------------------------------
+
+
+def test_the_number_of_series_does_not_follow_the_peers() -> None:
+    """Sums, whoever comes and goes; refused clones only grow."""
+    host = Host()
+    planner = Planner(parse([Text("c.yaml", CONFIG.format(check="count"))]))
+
+    def scraped() -> list[str]:
+        status = planner.status(host.now, datetime.now(UTC))
+        shown = figures.text(status.model_copy(update={"gateway": host.gateway}), Counted())
+        return [line for line in shown.splitlines() if line.startswith("vicimif_gateway")]
+
+    empty = scraped()
+    host.feed(e.SasSeen(tuple(member(i, clones_refused=2) for i in range(1, 51))))
+    host.feed(e.CloneRefused(1, "limit", 5))
+    full = scraped()
+    assert [line.split()[0] for line in full] == [line.split()[0] for line in empty]
+    assert "vicimif_gateway_families 50" in full
+    assert "vicimif_gateway_clones_refused_total 103" in full
+    host.feed(e.SasSeen(()))
+    assert "vicimif_gateway_clones_refused_total 103" in scraped()

@@ -157,7 +157,7 @@ class GatewayStatus(_Model):
 
     families: tuple[FamilyStatus, ...]
     tunnels: int
-    refused: int = Field(description="Clones refused to all of them.")
+    refused: int = Field(description="Clones refused, also to families that are gone.")
     read: str = Field(description="When the counters of all families were read last; empty: never.")
     sources: SourcesStatus
 

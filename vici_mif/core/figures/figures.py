@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from vici_mif.core.figures.failovers import REASONS, AllFailovers
+from vici_mif.core.figures.gateway import gateway
 from vici_mif.core.figures.tally import Tally
 from vici_mif.core.figures.text import Text
 from vici_mif.core.figures.traffic import PathKey, Traffic
@@ -48,6 +49,8 @@ def text(status: Status, counted: Counted) -> str:
     counted.traffic.look(status)
     out = Text()
     _daemon(out, status, counted)
+    if status.gateway is not None:
+        gateway(out, status.gateway)
     for peer in status.peers:
         _peer(out, peer, counted)
         for path in told(peer):

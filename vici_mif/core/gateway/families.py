@@ -74,7 +74,6 @@ class Family:
         if before is not None and before.remote != sa.remote:
             self.left(before.remote)
         self.members[sa.unique_id] = sa
-        self.refused = max(self.refused, sa.clones_refused)
         self._keep_counts(before)
 
     def leave(self, unique_id: int) -> None:
@@ -103,6 +102,8 @@ class Families:
         self._of: dict[int, int] = {}
         self.sources: dict[Source, int] = {}
         """Where the ESP of each inbound SPI comes from, with the IKE_SA it belongs to."""
+        self.refused = 0
+        """Clones refused to all of them; only grows while charon is there."""
         self.spis: dict[int, int] = {}
         """Inbound SPI to IKE_SA."""
         self.ports: frozenset[int] = frozenset({4500})
@@ -172,6 +173,7 @@ class Families:
         self._of.clear()
         self.sources.clear()
         self.spis.clear()
+        self.refused = 0
         self.version += 1
 
     def refuse(self, unique_id: int, reason: str, count: int) -> Family | None:
@@ -179,8 +181,12 @@ class Families:
         family = self.of(unique_id)
         if family is not None:
             family.refusals[reason] += 1
-            family.refused = max(family.refused, count, family.refusals.total())
+            self._count(family, max(count, family.refusals.total()))
         return family
+
+    def _count(self, family: Family, refused: int) -> None:
+        self.refused += max(0, refused - family.refused)
+        family.refused = max(family.refused, refused)
 
     def _place(self, sa: Sa, now: float) -> None:
         number = sa.family if sa.family is not None else sa.unique_id
@@ -194,6 +200,7 @@ class Families:
         family.born_at = min(family.born_at, born_at)
         self._move_sources(family.members.get(sa.unique_id), sa)
         family.take(sa)
+        self._count(family, sa.clones_refused)
         self._of[sa.unique_id] = number
 
     def _move_sources(self, before: Sa | None, after: Sa | None) -> None:

@@ -16,7 +16,7 @@ def gateway(it: Gateway, clock: s.Clock) -> s.GatewayStatus | None:
     return s.GatewayStatus(
         families=tuple(_family(family, clock.now) for family in families),
         tunnels=it.families.tunnels,
-        refused=sum(family.refused for family in families),
+        refused=it.families.refused,
         read=clock.rfc3339(it.read_at) if it.read_at is not None else "",
         sources=_sources(it),
     )
