@@ -182,7 +182,7 @@ class Crowd:
         while (seen := await asyncio.to_thread(self._tunnels)) != wanted:
             if time.monotonic() > deadline:
                 raise LabError(f"the controller sees {seen} of {wanted} tunnels")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)  # an answer costs the controller something
 
     async def answer_time(self) -> float:
         """Of `status`, with all families in it."""
