@@ -29,6 +29,8 @@ SYSTEMD = next(
 )
 CGROUPS = Path("/sys/fs/cgroup")
 TARGETS = ("sysinit", "basic", "shutdown", "network-pre", "multi-user")
+READERS = 4242
+"""The group vici-mif."""
 LOST = "-sys_boot,-sys_time,-sys_module,-sys_rawio"
 """Capabilities that a process 1 has no use for here, and a machine might suffer from."""
 
@@ -55,6 +57,7 @@ else
     mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 fi
 mkdir -p /etc/vici-mif && cp /run/config.yaml /etc/vici-mif/config.yaml
+echo "vici-mif:x:{READERS}:" >> /etc/group
 export container=other SYSTEMD_UNIT_PATH=/run/units SYSTEMD_LOG_TARGET=console
 exec setpriv --bounding-set={LOST} {SYSTEMD} --system --unit=multi-user.target --show-status=no
 """

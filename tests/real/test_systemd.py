@@ -12,7 +12,7 @@ import pytest
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.manager import Manager, configuration, manager
+from tests.real.manager import READERS, Manager, configuration, manager
 from tests.real.under_ping import Pinging
 from vici_mif.core.status import PeerStatus, Status
 from vici_mif.edges.control import ControlError, ask
@@ -57,6 +57,9 @@ def test_a_controller_that_hangs(host: Manager) -> None:
     eventually(lambda: is_up(host), within=60)
     assert "hq: up" in host.shown("StatusText")
     assert capabilities(host) == sum(1 << bit for bit in CAPABILITIES.values())
+
+    readable = (host.lab.client.run_directory / "vici-mif/status.sock").stat()
+    assert (readable.st_gid, readable.st_mode & 0o777) == (READERS, 0o660)
 
     before = rig.spis(host.lab)
     found = peer(host)
