@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_render import crowded
 from vici_mif.core.figures import figures
 from vici_mif.core.figures.figures import Counted
-from vici_mif.core.status import Status
+from vici_mif.core.status import GatewayStatus, SourcesStatus, Status
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "share/prometheus/vici-mif.rules.yml"
@@ -21,6 +22,17 @@ CASES = Path(__file__).parent / "prometheus/alerts.yml"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vici-mif"
 PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=str(CACHE / "promtool"))
 NEEDED = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: `scripts/promtool`")
+
+GATEWAY = GatewayStatus(
+    families=(),
+    tunnels=0,
+    refused=0,
+    read="",
+    sources=SourcesStatus(
+        mode="count", known=3, refused=1, new_packets=4, refused_packets=2, spread_packets=0,
+        full_packets=0,
+    ),
+)  # fmt: skip
 
 
 def promtool(*words: str) -> subprocess.CompletedProcess[str]:
@@ -57,10 +69,19 @@ def told(status: Status) -> set[str]:
 
 def test_alerts_and_documents_name_what_there_is() -> None:
     """A metric that is renamed is renamed everywhere; each one is explained."""
-    from tests.test_render import crowded
-
-    present = told(crowded())
+    present = told(crowded().model_copy(update={"gateway": GATEWAY}))
     explained = names((ROOT / "docs/operating.md").read_text())
 
     assert names(RULES.read_text()) <= present
     assert explained == present
+
+
+@NEEDED
+def test_a_gateways_metrics_are_well_formed() -> None:
+    """With their sums and the source check."""
+    text = figures.text(crowded().model_copy(update={"gateway": GATEWAY}), Counted())
+    argv = [str(PROMTOOL), "check", "metrics"]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert 'vicimif_gateway_strange_packets_total{result="refused"} 2' in text

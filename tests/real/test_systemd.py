@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 
@@ -58,6 +59,8 @@ def test_a_controller_that_hangs(host: Manager) -> None:
     assert "hq: up" in host.shown("StatusText")
     assert capabilities(host) == sum(1 << bit for bit in CAPABILITIES.values())
 
+    # what each capability is for
+    assert re.search(r"^1[56]\d:", host.lab.client.exec(["ip", "rule"]).stdout, re.MULTILINE)
     readable = (host.lab.client.run_directory / "vici-mif/status.sock").stat()
     assert (readable.st_gid, readable.st_mode & 0o777) == (READERS, 0o660)
 
