@@ -731,3 +731,17 @@ class World:
         config = parse([Source("config.yaml", text)])
         if config != self.planner.config:
             self.feed(e.ConfigRead(config))
+
+
+def watch_moves(world: World) -> list[bool]:
+    """For each move of a working tunnel: does the new pair work?"""
+    good: list[bool] = []
+
+    def look(action: a.Action) -> None:
+        if isinstance(action, a.Migrate):
+            here = world.sas[action.ike_id].pair
+            if here != action.pair and world.reaches(here):
+                good.append(world.reaches(action.pair))
+
+    world.watchers.append(look)
+    return good

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulated import GATEWAY, SITE, World
+from tests.simulated import GATEWAY, SITE, World, watch_moves
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.byhand.progress import WAITS, unknown
@@ -39,20 +39,6 @@ def prefer(world: World, path: str) -> None:
 
 def states(world: World) -> list[str]:
     return [path.state for path in world.hq.paths]
-
-
-def watch_moves(world: World) -> list[bool]:
-    """For each move of a working tunnel: does the new pair work?"""
-    good: list[bool] = []
-
-    def look(action: a.Action) -> None:
-        if isinstance(action, a.Migrate):
-            here = world.sas[action.ike_id].pair
-            if here != action.pair and world.reaches(here):
-                good.append(world.reaches(action.pair))
-
-    world.watchers.append(look)
-    return good
 
 
 @pytest.mark.parametrize("words", [E0, "eth0", "eth[0]"])

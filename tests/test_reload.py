@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, THREE, Gateway, World
+from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, THREE, Gateway, World, watch_moves
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.model import OrderKind, Sa, Steering
@@ -33,20 +33,6 @@ def up(text: str = THREE, **options: object) -> World:
 
 def actions_since(world: World, before: int) -> set[type]:
     return {type(x) for _, x in world.log[before:]}
-
-
-def watch_moves(world: World) -> list[bool]:
-    """For each move of a working tunnel: does the new pair work?"""
-    good: list[bool] = []
-
-    def look(action: a.Action) -> None:
-        if isinstance(action, a.Migrate):
-            here = world.sas[action.ike_id].pair
-            if here != action.pair and world.reaches(here):
-                good.append(world.reaches(action.pair))
-
-    world.watchers.append(look)
-    return good
 
 
 def test_hold_down_alone_is_no_action() -> None:

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.namespace import eventually
-from vici_mif.core import swan
 from vici_mif.core.model import Sa
 from vici_mif.core.status import PeerStatus, Status, TunnelStatus
 from vici_mif.edges.control import ControlError, ask
 from vici_mif.edges.vici import Connection, Tree
+from vici_mif.lab import sas as charon_sas
 from vici_mif.lab.conf import CONNECTIONS
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
@@ -169,16 +169,7 @@ async def _request(path: Path, command: str, message: Tree) -> Tree:
 
 def sas(lab: Lab, host: str = "client") -> list[Sa]:
     """All IKE SAs, by charon's own word."""
-    return asyncio.run(_sas(lab.host(host).vici_socket))
-
-
-async def _sas(path: Path) -> list[Sa]:
-    connection = await Connection.open(str(path))
-    try:
-        items = await connection.stream("list-sas", "list-sa")
-    finally:
-        connection.close()
-    return sorted((sa for item in items for sa in swan.sas(item)), key=lambda sa: sa.unique_id)
+    return charon_sas.read(lab.host(host).vici_socket)
 
 
 def spis(lab: Lab) -> set[tuple[int, str, str]]:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 class FileError(Exception):
@@ -40,6 +42,17 @@ def read_variable(name: str) -> str:
     if value is None:
         raise FileError(f"environment variable {name}: not set")
     return value
+
+
+def read_document(path: Path, schema: str) -> dict[str, Any] | None:
+    """A JSON document of ours; None where there is no file. Raises ValueError, KeyError or
+    TypeError for what is none, and FileError."""
+    if not path.exists():
+        return None
+    content: dict[str, Any] = json.loads(read_text(path))
+    if content["schema"] != schema:
+        raise ValueError(f"schema {content['schema']!r}, expected {schema!r}")
+    return content
 
 
 def replace(path: Path, text: str, mode: int = 0o644) -> None:

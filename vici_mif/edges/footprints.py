@@ -28,13 +28,10 @@ class FootprintsError(Exception):
 def read(state_dir: Path) -> tuple[Footprint, ...]:
     """What was kept; nothing where there is no file."""
     path = state_dir / NAME
-    if not path.exists():
-        return ()
     try:
-        content = json.loads(files.read_text(path))
-        if content["schema"] != SCHEMA:
-            raise FootprintsError(f"{path}: schema {content['schema']!r}, expected {SCHEMA!r}")
-        return tuple(_footprint(name, entry) for name, entry in content["peers"].items())
+        content = files.read_document(path, SCHEMA)
+        peers = content["peers"].items() if content else ()
+        return tuple(_footprint(name, entry) for name, entry in peers)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise FootprintsError(
             f"{path}: cannot be understood ({error!r}); remove it, the controller writes it anew"

@@ -22,13 +22,9 @@ class OrdersError(Exception):
 def read(state_dir: Path) -> tuple[Order, ...]:
     """The kept orders; none where there is no file."""
     path = state_dir / NAME
-    if not path.exists():
-        return ()
     try:
-        content = json.loads(files.read_text(path))
-        if content["schema"] != SCHEMA:
-            raise OrdersError(f"{path}: schema {content['schema']!r}, expected {SCHEMA!r}")
-        return tuple(_order(entry) for entry in content["orders"])
+        content = files.read_document(path, SCHEMA)
+        return tuple(_order(entry) for entry in content["orders"]) if content else ()
     except (ValueError, KeyError, TypeError) as error:
         raise OrdersError(
             f"{path}: not a list of orders ({error}); correct it, or remove it to have no orders"
