@@ -45,23 +45,38 @@ ARRIVAL_DELAY = 3.0
 """Seconds a datagram may take on a machine that is busy, before it is lost."""
 
 
+CALM = 8
+"""Failures in one lab: each doubles the hold-down of its path, and the way home takes minutes."""
+
+Times = dict[str, list[float]]
+"""Seconds, by direction."""
+
+
 # --- failover --------------------------------------------------------------------
 
 
 def link_lost(say: Say, n: int) -> list[Figure]:
     """The link of a tunnel goes down; its streams go on by another path."""
-    up: list[float] = []
-    down: list[float] = []
-    with stage("m-lost") as at, streaming(at):
-        for run in range(n):
-            link = at.lab.uplinks[run % len(at.lab.uplinks)]
-            moment = happens(partial(at.lab.link_down, link))
-            up.append(silence(at, at.flows[link][0], moment))
-            down.append(silence(at, at.flows[link][1], moment))
-            at.lab.link_up(link)
-            at.settle()
-            say(f"link lost, {run + 1} of {n}: {up[-1] * 1000:.0f} ms, {down[-1] * 1000:.0f} ms")
-    return _both_ways("failover.link-lost", "a link is lost", up, down)
+    times: Times = {UP: [], DOWN: []}
+    for runs in _in_turns(n):
+        with stage("m-lost") as at, streaming(at):
+            for run in runs:
+                _lose(at, run, times)
+                say(f"link lost, {run + 1} of {n}: {_last(times)}")
+    return _both_ways("failover.link-lost", "a link is lost", times[UP], times[DOWN])
+
+
+def _in_turns(n: int) -> list[range]:
+    return [range(first, min(first + CALM, n)) for first in range(0, n, CALM)]
+
+
+def _lose(at: Stage, run: int, times: Times) -> None:
+    link = at.lab.uplinks[run % len(at.lab.uplinks)]
+    moment = happens(partial(at.lab.link_down, link))
+    for direction, flow in zip((UP, DOWN), at.flows[link], strict=True):
+        times[direction].append(silence(at, flow, moment))
+    at.lab.link_up(link)
+    at.settle()
 
 
 def silent(profile: str, directions: tuple[str, ...]) -> Callable[[Say, int], list[Figure]]:
@@ -73,11 +88,12 @@ def silent(profile: str, directions: tuple[str, ...]) -> Callable[[Say, int], li
     title = "no targets" if profile == "ike" else f"profile {profile}"
 
     def measure(say: Say, n: int) -> list[Figure]:
-        times: dict[str, list[float]] = {UP: [], DOWN: []}
-        with stage("m-silent", uplinks=2, keys={"probe": _probe(profile)}) as at, streaming(at):
-            for run in range(n):
-                _fall_silent(at, run, directions, times)
-                say(f"{title}, {words}, {run + 1} of {n}: {_last(times)}")
+        times: Times = {UP: [], DOWN: []}
+        for runs in _in_turns(n):
+            with stage("m-silent", uplinks=2, keys={"probe": _probe(profile)}) as at, streaming(at):
+                for run in runs:
+                    _fall_silent(at, run, directions, times)
+                    say(f"{title}, {words}, {run + 1} of {n}: {_last(times)}")
         return [
             _figure(
                 f"failover.silent.{profile}.{'-'.join(directions)}.{direction}",
@@ -96,9 +112,7 @@ def _probe(profile: str) -> dict[str, object]:
     return {"targets": [TARGET], "profile": profile}
 
 
-def _fall_silent(
-    at: Stage, run: int, directions: tuple[str, ...], times: dict[str, list[float]]
-) -> None:
+def _fall_silent(at: Stage, run: int, directions: tuple[str, ...], times: Times) -> None:
     link = at.lab.uplinks[run % len(at.lab.uplinks)]
     moment = happens(partial(at.lab.cut, link, directions=directions))
     if run % 2:
@@ -110,7 +124,7 @@ def _fall_silent(
     at.settle()
 
 
-def _last(times: dict[str, list[float]]) -> str:
+def _last(times: Times) -> str:
     return ", ".join(f"{k} {v[-1] * 1000:.0f} ms" for k, v in times.items() if v)
 
 
