@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from vici_mif.lab import conf
+from vici_mif.lab import conf, facts
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
@@ -117,6 +117,9 @@ def write_files(topology: Topology, state: State, hosts: dict[str, Host], direct
     secret = secrets.token_urlsafe(24)
     for name in topology.charon_hosts:
         host = hosts[name]
+        if host.foreign:
+            facts.write_facts(topology, host.directory, name, secret)
+            continue
         installation = host.installation
         _demand(installation, libipsec, state)
         # a distribution's charon may lack the plugin: the other end's keys open all there is

@@ -19,13 +19,15 @@ import docker
 from docker.errors import DockerException
 from docker.models.containers import Container
 
-from vici_mif.lab import namespaces
+from vici_mif.lab import facts, namespaces
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
 from vici_mif.lab.processes import Process, started, tell
 
 PATIENCE = 30.0
+FOREIGN = Path("/")
+"""Stands for the prefix of a strongSwan where there is none: the image says how it starts."""
 TUN = "/dev/net/tun"
 _SYSCTLS = {
     "net.ipv4.ip_forward": "1",
@@ -34,7 +36,7 @@ _SYSCTLS = {
     "net.ipv6.conf.all.disable_ipv6": "0",
     "net.ipv6.conf.default.disable_ipv6": "0",
 }
-_FORWARDED = ("STRONGSWAN_CONF", "SWANCTL_DIR")
+_FORWARDED = ("STRONGSWAN_CONF", "SWANCTL_DIR", "FACTS")
 # the shell becomes the program, so its number is the program's
 _TOLD = 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"'
 
@@ -49,6 +51,7 @@ class ContainerHost(Host):
     ) -> None:
         super().__init__(lab, name, directory, prefix)
         self.image = image
+        self.foreign = prefix == FOREIGN
         self._keys = directory / "keys" / name
 
     @property
@@ -96,15 +99,16 @@ class ContainerHost(Host):
         """Inside what is tested, outside in the same network the rest."""
         if not self._inside(argv):
             return super().command(argv)
-        environment = super().environment()
+        environment = self.environment()
         given = [f"--env={key}={environment[key]}" for key in _FORWARDED]
         return ["docker", "exec", "--interactive", *given, self.namespace, *argv]
 
     def _inside(self, argv: Sequence[str]) -> bool:
-        return argv[0] in ("swanctl", *self.controller, "sh") or argv[0].endswith("/charon")
+        programs = ("swanctl", *self.controller, "sh", "endpoint")
+        return argv[0] in programs or argv[0].endswith("/charon")
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        env = super().environment(extra)
+        env = super().environment(extra) | {"FACTS": str(self.directory / facts.FACTS)}
         # the prefix is one of the container's; what runs outside has nothing to look for there
         env["PATH"] = env["PATH"].removeprefix(f"{self.prefix}/sbin:{self.prefix}/bin:")
         return env

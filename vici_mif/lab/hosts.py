@@ -29,6 +29,8 @@ _VIEW = (
 class Host:
     """One host of a lab, and what can be run on it."""
 
+    foreign = False
+    """Whether its IKE daemon is no charon, so that nothing here speaks VICI."""
     controller: Sequence[str] = (sys.executable, "-m", "vici_mif")
     """The command line of `vici-mif` on this host."""
 

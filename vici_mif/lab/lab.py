@@ -13,6 +13,7 @@ from vici_mif.lab.captures import Captures, Counts
 from vici_mif.lab.charons import Charon
 from vici_mif.lab.delay import Qualities
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.foreign import Foreign
 from vici_mif.lab.guardian import Guardian, clean_up, draft_directory
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.impair import DOWN, UP, Impairment
@@ -79,7 +80,8 @@ class Lab:
         self.topology: Topology = design(state.wish)
         self.hosts = {name: self._host(name, state) for name in self.topology.hosts}
         self.charons = {
-            name: Charon(self.hosts[name], directory) for name in self.topology.charon_hosts
+            name: (Foreign if self.hosts[name].foreign else Charon)(self.hosts[name], directory)
+            for name in self.topology.charon_hosts
         }
         self.captures = Captures(directory, self.hosts)
         self.lines = Lines(directory, self.router, self.topology)

@@ -115,7 +115,14 @@ def _cells(plan: Plan, say: Say) -> Iterator[Cell]:
                 text = f"{' and '.join(dict.fromkeys(absent))} cannot play it"
                 yield _told(name, client, gateway, "unsupported", text)
                 continue
-            yield _played(plan, scenario, (client, ready[client]), (gateway, ready[gateway]))
+            cell = _played(plan, scenario, (client, ready[client]), (gateway, ready[gateway]))
+            yield _limited(cell, plan.clients[client], plan.gateways[gateway])
+
+
+def _limited(cell: Cell, *ends: Implementation) -> Cell:
+    """With what it does not prove."""
+    said = [cell.why, *dict.fromkeys(end.limits for end in ends)]
+    return cell.model_copy(update={"why": " ".join(filter(None, said))})
 
 
 def _told(scenario: str, client: str, gateway: str, outcome: Outcome, why: str) -> Cell:
@@ -174,5 +181,5 @@ def _outcome(scenario: Scenario, stage: RigStage, say: Say) -> tuple[Outcome, st
         # one cell that breaks the lab must not take the others along
         return "fail", f"{type(error).__name__}: {error}"
     if scenario.story.rig == "fallback":
-        return "fallback", "fallback ok: the gateway cannot clone"
+        return "fallback", "fallback ok: the gateway cannot clone."
     return "pass", ""
