@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.lab.interop import page, results, run
+from vici_mif.lab.interop import images, page, results, run
 from vici_mif.lab.interop.results import Cell, Counters, Facts, Played, Results
 from vici_mif.lab.interop.stage import LADDER
 
@@ -164,6 +164,20 @@ def test_in_the_dark(found: Results, tmp_path: Path) -> None:
 
     assert (light["dark"], dark["dark"]) == (False, True)
     assert (light["paper"], light["ink"]) != (dark["paper"], dark["ink"])
+
+
+OUTSIDE = {
+    "apt": "#5 3.2 E: Unable to locate package libreswan\nERROR: process did not complete",
+    "our builder": "vici-mif: no source of strongSwan can be had:\n  6.1.0: gone",
+}
+
+
+@pytest.mark.parametrize("who", OUTSIDE)
+def test_what_is_gone_out_there_is_told_from_an_error(who: str) -> None:
+    """A stage is skipped for it, with the line that says so; a broken build is red."""
+    assert images.outside(OUTSIDE[who])
+    assert images.outside(OUTSIDE[who]) in OUTSIDE[who]
+    assert not images.outside("gcc: error: no such file\nmake: *** [all] Error 2")
 
 
 def test_images_know_the_scenarios_of_the_rig() -> None:

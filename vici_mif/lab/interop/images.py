@@ -21,6 +21,13 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.interop.implementations import Image
 
 ROOT = Path(__file__).resolve().parents[3]
+_OUTSIDE = (
+    "Temporary failure resolving",
+    "Unable to fetch some archives",
+    "Unable to locate package",
+    "no source of strongSwan can be had",
+)
+"""What apt and our own builder say."""
 
 
 class SkippedError(LabError):
@@ -93,9 +100,17 @@ def _run(command: Sequence[str], what: str, extra: Mapping[str, str] | None = No
     )  # fmt: skip
     if done.returncode == 69:
         raise SkippedError(done.stdout.strip())
+    if done.returncode and (line := outside(done.stdout)):
+        raise SkippedError(f"{what}: {line}")
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-25:])
         raise LabError(f"{what}: `{' '.join(command[:3])} …` ended with {done.returncode}:\n{end}")
+
+
+def outside(text: str) -> str:
+    """The line by which a build says that something out there is gone or does not answer."""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if any(word in line for word in _OUTSIDE)), "")
 
 
 def _output(command: Sequence[str]) -> str:
