@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulated import World, link
 from tests.test_promtool import PROMTOOL
+from tests.test_render import NOW
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.figures import figures
@@ -19,6 +20,7 @@ from vici_mif.core.figures.tally import Histogram
 from vici_mif.core.figures.text import Text
 from vici_mif.core.figures.traffic import Traffic
 from vici_mif.core.model import OrderKind
+from vici_mif.shell import render
 
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
 LABELS = {"peer", "path", "iface", "state", "result", "reason", "what", "version", "le"}
@@ -105,12 +107,13 @@ def test_every_sample_is_said_to_be_something(up: Scraped) -> None:
 
 
 def test_an_hour_of_rekeys_makes_no_series() -> None:
-    """Every three minutes every IKE SA and every CHILD_SA is another one; bytes go on growing."""
+    """Twenty times every IKE SA and every CHILD_SA is another one, as in an hour of lifetimes of
+    three minutes; bytes go on growing."""
     up = Scraped(RARELY).run(10)
     before = up.samples()
     rekeyed = 0
     for _ in range(20):
-        up.run(180)
+        up.run(20)
         for ike_id in list(up.world.sas):
             up.world.rekey(ike_id)
             rekeyed += 1
@@ -238,6 +241,33 @@ def test_bytes_only_grow() -> None:
     elsewhere = traffic.of("hq", "eth1/203.0.113.1")
     assert traffic.of("hq", path) >= first
     assert elsewhere[0] <= 3 * 5000 + first[0]
+
+
+class Refusing(World):
+    """A kernel that takes no rules until `refuses` is over."""
+
+    refuses = True
+
+    def _do_Steer(self, action: a.Steer) -> None:  # noqa: N802
+        if self.refuses:
+            denied = e.ActionFailed(action.tag, "failed", "Operation not permitted")
+            self.later(0.001, lambda: self.feed(denied))
+        else:
+            super()._do_Steer(action)
+
+
+def test_what_the_kernel_does_not_take_is_told() -> None:
+    """In the status, above the peers, and to Prometheus; until it is taken."""
+    world = Refusing(RARELY).start().run(10)
+    said = "rules and routes: Operation not permitted"
+    assert world.status.daemon.kernel_why == said
+    assert f"not taken by the kernel, tried again: {said}" in render.status(world.status, NOW)
+    assert "\nvicimif_kernel_refused 1\n" in figures.text(world.status, Counted())
+
+    world.refuses = False
+    world.run(120)
+    assert world.status.daemon.kernel_why == ""
+    assert "\nvicimif_kernel_refused 0\n" in figures.text(world.status, Counted())
 
 
 def test_buckets() -> None:

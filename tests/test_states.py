@@ -25,7 +25,7 @@ TELLING = (
 PARTS = {
     ": …", "…: …", "not connected yet", "an address that is gone", "does not work",
     ", it broke … times", "… and … spares", " and a spare", " and … spares", "… …",
-    "`vici-mif path undrain … …`",
+    "`vici-mif path undrain … …`", "rules and routes",
 }  # fmt: skip
 """Of sentences that are documented as a whole."""
 

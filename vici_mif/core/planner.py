@@ -118,7 +118,7 @@ class Planner:
     def status(self, now: float, utc: datetime, config: str = "", since: str = "") -> Status:
         """How it stands; `config` and `since` are the shell's and come back in it."""
         clock = Clock(now, utc)
-        daemon = report.daemon(self.world, config, since or clock.rfc3339(now))
+        daemon = report.daemon(self.world, self._book, config, since or clock.rfc3339(now))
         return report.status(daemon, self.peers.values(), self.world, self._book, clock)
 
     @property

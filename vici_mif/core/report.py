@@ -15,6 +15,9 @@ from vici_mif.core.peer import Peer
 from vici_mif.core.requests import Book
 from vici_mif.core.world import World
 
+IN_KERNEL = {"steer": "rules and routes", "guard": "nftables"}
+"""By the kind of request."""
+
 
 class Standing(NamedTuple):
     """A peer's state and the one sentence that explains it."""
@@ -173,7 +176,13 @@ def _why_no_spare(peer: Peer, book: Book) -> str:
 # --- the model -----------------------------------------------------------------
 
 
-def daemon(world: World, config: str, since: str) -> s.DaemonStatus:
+def kernel_why(book: Book) -> str:
+    """What of ours the kernel did not take, and its own words; empty where nothing failed."""
+    failures = ((what, book.failure((kind, ""))) for kind, what in IN_KERNEL.items())
+    return "; ".join(f"{what}: {f.text or f.reason}" for what, f in failures if f is not None)
+
+
+def daemon(world: World, book: Book, config: str, since: str) -> s.DaemonStatus:
     """The controller and its charon; `config` and `since` are the shell's."""
     return s.DaemonStatus(
         version=__version__,
@@ -182,6 +191,7 @@ def daemon(world: World, config: str, since: str) -> s.DaemonStatus:
         config=config,
         since=since,
         why="" if world.charon else world.charon_why,
+        kernel_why=kernel_why(book),
     )
 
 

@@ -46,6 +46,9 @@ class DaemonStatus(_Model):
     config: str = Field(description="The configuration file.")
     since: str = Field(description="When the controller was started.")
     why: str = Field(default="", description="What is wrong with charon, in plain words.")
+    kernel_why: str = Field(
+        default="", description="What of ours the kernel did not take; it is tried again."
+    )
     restored: RestoredStatus = Field(
         default=RestoredStatus(), description="What others took away, since the start."
     )

@@ -23,6 +23,8 @@ def status(
     lines: list[str] = []
     if status.daemon.why:
         lines += [f"charon: {status.daemon.why}", ""]
+    if status.daemon.kernel_why:
+        lines += [f"not taken by the kernel, tried again: {status.daemon.kernel_why}", ""]
     if refused := status.daemon.config_refused:
         lines += [f"in force since {status.daemon.config_since}; what was read last is refused:"]
         lines += [*refused.splitlines(), ""]

@@ -84,6 +84,8 @@ def _daemon(out: Text, status: Status, counted: Counted) -> None:
     lag.add(counted.lag_s)
     refused = out.family("config_refused", "gauge", "1 while the files on disk are refused.")
     refused.add(int(bool(own.config_refused)))
+    kernel = out.family("kernel_refused", "gauge", "1 while the kernel does not take what is ours.")
+    kernel.add(int(bool(own.kernel_why)))
     restored = out.family("restored_total", "counter", "What others deleted and was put back.")
     restored.add(own.restored.routing, what="routing")
     restored.add(own.restored.guard, what="guard")
