@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +68,15 @@ class Host:
         """One command that runs on; its output as it comes."""
         stream: Iterator[bytes] = self._container.exec_run(list(argv), stream=True).output
         return stream
+
+    def bring(self, directory: str, files: Iterable[Path]) -> None:
+        """Copies of files, in a directory that is made."""
+        self.run("mkdir", "-p", directory, check=True)
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for file in files:
+                tar.add(file.resolve(), arcname=file.name)
+        assert self._container.put_archive(directory, packed.getvalue())
 
     def read(self, path: str) -> str:
         return self.run("cat", path, check=True).out

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.ansible.hosts import Host
 from tests.ansible.plays import Ansible, Run
-from tests.ansible.rollout import CLIENT, GATEWAY
+from tests.ansible.rollout import CLIENT
 
 INFO = "vici_mif.ipsec.vici_info"
+IDENTITY = re.compile(r"(?:uniqueid|initiator-spi|responder-spi|spi-in|spi-out)=\w+")
 PATH = "vici_mif.ipsec.mif_path"
 
 
@@ -29,9 +31,17 @@ class Site:
         """What the module `vici_info` returns."""
         return self.ansible.module(host, INFO).task(host, "it")
 
-    def tunnels(self) -> dict[str, list[tuple[Any, ...]]]:
-        """What must not change: unique ids and SPIs, on both hosts."""
-        return {host: _identity(self.info(host)) for host in (GATEWAY, CLIENT)}
+    def tunnels(self) -> list[str]:
+        """What must not change on either host, by charon's own word: unique ids and SPIs."""
+        return [
+            " ".join(sorted(IDENTITY.findall(host.run("swanctl", "--list-sas", "--raw").out)))
+            for host in (self.gateway, self.client)
+        ]
+
+    def connections(self) -> list[str]:
+        """What the gateway's charon has loaded."""
+        said = self.gateway.run("swanctl", "--list-conns").out
+        return sorted(re.findall(r"^(\S+): IKEv", said, re.MULTILINE))
 
     def path(self, *options: str, **arguments: Any) -> Run:
         """The module `mif_path` on the client."""
@@ -46,10 +56,3 @@ class Site:
         """Main processes of charon and the controller: a restart changes them."""
         show = ("systemctl", "show", "-p", "MainPID", "strongswan", "vici-mif")
         return [host.run(*show, check=True).out for host in (self.gateway, self.client)]
-
-
-def _identity(info: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    return [
-        (t["id"], *t["spis"], *((c["name"], c["spi_in"], c["spi_out"]) for c in t["children"]))
-        for t in info["tunnels"]
-    ]

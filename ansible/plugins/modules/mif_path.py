@@ -39,7 +39,7 @@ options:
   program:
     description: The command of the controller.
     type: path
-    default: /opt/vici-mif/bin/vici-mif
+    default: /opt/vici-mif/venv/bin/vici-mif
   config:
     description: The configuration of the controller, where it is not the usual one.
     type: path
@@ -267,7 +267,7 @@ def main():
                 "default": "present",
             },
             "timeout": {"type": "float", "default": 60},
-            "program": {"type": "path", "default": "/opt/vici-mif/bin/vici-mif"},
+            "program": {"type": "path", "default": "/opt/vici-mif/venv/bin/vici-mif"},
             "config": {"type": "path"},
         },
         supports_check_mode=True,

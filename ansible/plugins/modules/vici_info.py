@@ -26,7 +26,7 @@ options:
     description:
       - A Python that has the package C(vici), where the one that runs the modules has not.
     type: path
-    default: /opt/vici-mif/bin/python
+    default: /opt/vici-mif/venv/bin/python
 attributes:
   check_mode:
     description: Changes nothing, so it does the same in check mode.
@@ -185,7 +185,7 @@ def main():
         argument_spec={
             "socket": {"type": "path", "default": "/run/charon.vici"},
             "timeout": {"type": "float", "default": 10},
-            "python": {"type": "path", "default": "/opt/vici-mif/bin/python"},
+            "python": {"type": "path", "default": "/opt/vici-mif/venv/bin/python"},
         },
         supports_check_mode=True,
     )
