@@ -201,6 +201,15 @@ class SimulatedStage:
         self.world.dead.discard(link)
         self._streams.look(self.world)
 
+    def do_loss(self, link: str, percent: str) -> None:
+        every = self.world.echoes.every
+        every.pop(link, None)
+        if int(percent):
+            every[link] = 100 // int(percent) | 1  # odd, else always the same target
+
+    def do_mtu(self, link: str, number: str) -> None:
+        self._change(link, mtu=int(number))
+
     def do_rebind(self, link: str) -> None:
         self.world.rebind(link)
         self._streams.look(self.world)

@@ -142,6 +142,7 @@ WRONG = {
     "probe: {eth0: inner}": "eth0/203.0.113.1 is told by ike",
     "probe: {eth9: ike}": "there is no path eth9",
     "links: [eth0]": "links are eth0, wlan0, wwan0, not eth0",
+    "mtu: 1": "mtu: ",
     "spis: changed": "spis not changed",
     "inner: changed": "inner not changed",
     "family: changed": "family not changed",

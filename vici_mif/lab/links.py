@@ -57,6 +57,14 @@ def restore_carrier(lab: Lab, uplink: str) -> None:
     namespaces.raise_port(lab.router.namespace, lab.topology.port(ROUTER, lab.designed(uplink)))
 
 
+def set_mtu(lab: Lab, uplink: str, size: int) -> None:
+    """Both ends: a packet of more bytes is neither sent nor taken there."""
+    lab.port(uplink)
+    ends = ((lab.client, uplink), (lab.router, lab.designed(uplink)))
+    for host, name in ends:
+        host.exec(["ip", "link", "set", "dev", name, "mtu", str(size)])
+
+
 def add_address(lab: Lab, uplink: str, address: str) -> None:
     """One more, behind those that are there."""
     port = lab.port(uplink)

@@ -247,6 +247,7 @@ CHECKS: Mapping[str, Check] = {
     "seats": _seats,
     "over": _over,
     "tunnels": _count("tunnels", lambda look: len(look.carrying)),
+    "mtu": _count("mtu", lambda look: (look.peer.mtu if look.peer else None) or 0),
     "spares": _count("spares", lambda look: sum(t.home is None for t in look.tunnels)),
     "authentications": _count(
         "authentications", lambda look: look.peer.authentications if look.peer else None

@@ -204,6 +204,12 @@ class LabStage:
     def do_delay(self, link: str, delay: str) -> None:
         self.lab.impair(link, Impairment(delay_s=seconds(delay)))
 
+    def do_loss(self, link: str, percent: str) -> None:
+        self.lab.impair(link, Impairment(loss_percent=float(percent)))
+
+    def do_mtu(self, link: str, number: str) -> None:
+        links.set_mtu(self.lab, link, int(number))
+
     def do_remote_down(self, address: str) -> None:
         links.remote_down(self.lab, address)
 

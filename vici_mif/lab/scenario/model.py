@@ -146,6 +146,9 @@ class Expect(Frozen):
     links: tuple[str, ...] | None = Field(
         default=None, description="The links that have a path, exactly these."
     )
+    mtu: Count | None = Field(
+        default=None, description="Bytes of an inner packet that fit on every path."
+    )
     spis: Change | None = Field(
         default=None, description="Unique ids and SPIs since `remember`, but spares."
     )

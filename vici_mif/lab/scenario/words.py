@@ -68,6 +68,8 @@ WORDS = (
     _word("uncut LINK", "nothing is lost there any more"),
     _word("rebind LINK", "the NAT forgets: what comes next gets another port", "nat"),
     _word("delay LINK TIME", "so long is each direction of an uplink"),
+    _word("loss LINK NUMBER", "so many of a hundred packets of an uplink are lost"),
+    _word("mtu LINK NUMBER", "the link takes packets of so many bytes from now on"),
     _word("remote ADDRESS down", "an address of the gateway goes"),
     _word("remote ADDRESS up", "and comes back"),
     _word("kill controller", "as `kill -9` does"),
