@@ -17,6 +17,8 @@ from tests.journals import BASE, Asked, differing
 from tests.simulated import SPARE, World
 from vici_mif.core.journal.lines import Start, parse
 from vici_mif.core.planner import Planner
+from vici_mif.core.wish.config import Source
+from vici_mif.core.wish.config import parse as parse_config
 from vici_mif.edges.files import FileError
 from vici_mif.edges.journal import FILES, JournalFile, files_of, read
 from vici_mif.shell import journal
@@ -207,6 +209,41 @@ def test_a_slow_disk(
     assert [x.lost > 0 for x in map(parse, found) if isinstance(x, Start)] == [False, True]
     assert differing(found) == []
     assert f'"step":{len(world.kept) - 1},' in found[-1]
+
+
+def test_a_mistake_of_the_planner_is_noted(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step at which a controller broke is its journal's last, and can be repeated."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    kept = Kept(world, JournalFile(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr("vici_mif.core.peer.Peer.observe", broken)
+        with pytest.raises(ValueError, match="a mistake of ours"):
+            kept.tell()
+        kept.journal.close()
+        *_, (_, last) = read(tmp_path / "journal.jsonl")
+
+        assert json.loads(last)["raised"] == "ValueError: a mistake of ours"
+        assert main(["replay", "-q", str(tmp_path)]) == 0
+    assert main(["replay", "-q", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("word", ["off", "'off'"])
+def test_none_is_kept_where_none_is_wanted(world: World, word: str) -> None:
+    """YAML reads `off` as a truth value; the planner is asked all the same."""
+    config = parse_config([Source("c", f"{SPARE}daemon: {{journal: {word}}}\n")])
+    assert config.daemon.journal == "off"
+    silent = Journal(None, BASE, Log(verbose=False))
+    planner = Planner(config, BASE)
+    first = next(step for step in world.kept if isinstance(step, Asked))
+
+    assert tuple(silent.handle(planner, first.event, first.now)) == first.actions
+    assert silent.idle
+    silent.close()
 
 
 def test_two_controllers_do_not_share_a_journal(world: World, tmp_path: Path) -> None:
