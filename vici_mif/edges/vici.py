@@ -26,7 +26,7 @@ Tree: TypeAlias = dict[str, Any]  # str | list[str] | Tree: what comes out of ch
 
 DEFAULT_TIMEOUT = 10.0
 STREAM_TIMEOUT = 60.0  # thousands of items
-AT_A_TIME = 16  # items between two turns of the loop
+AT_A_TIME = 4  # items between two turns of the loop
 SEGMENT_LIMIT = 512 * 1024  # vici_socket.c refuses to send or take longer ones
 
 
