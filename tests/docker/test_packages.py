@@ -7,10 +7,12 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import pytest
 import vici
 from vici.exception import SessionException
 
+from tests.docker.conftest import ROOT, SKIPPED
 from vici_mif.build.charon import default_patches
+from vici_mif.build.container import Docker, Job, Mmdebstrap, Place
 from vici_mif.build.deb import Debs, Order, Packages
-from vici_mif.build.errors import UnavailableError
+from vici_mif.build.errors import BuildError, UnavailableError
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -198,14 +202,42 @@ def install(at: Host, version: str) -> None:
     assert at.versions() == {version}
 
 
+def has_image(suite: str) -> None:
+    """The clean system that everything here begins with."""
+    command = [ROOT / "scripts/base-image", suite]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(params=["trixie", "bookworm"])
 def packages(request: pytest.FixtureRequest, engine: None) -> tuple[str, Packages]:
     """Those of a suite, built unless they are in the cache."""
     suite = str(request.param)
+    has_image(suite)
     try:
         return suite, Debs().build(Order(suite, default_patches()))
     except UnavailableError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("place", [Docker(), Mmdebstrap()], ids=lambda place: place.name)
+def test_a_script_runs_in_a_fresh_system(engine: None, place: Place, tmp_path: Path) -> None:
+    """Of that suite, on files that were brought; what it leaves is brought back."""
+    if why := place.missing("trixie"):
+        pytest.skip(why)
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "in/word").write_text("brought\n")
+    lines: list[str] = []
+    script = "set -e\nmkdir out\n. /etc/os-release\necho == $VERSION_CODENAME\ncp word out/"
+    job = Job("trixie", script, tmp_path / "in", tmp_path / "log", lines.append)
+    place.run(job, tmp_path / "out")
+    assert (tmp_path / "out/word").read_text() == "brought\n"
+    assert "== trixie\n" in lines
+    with pytest.raises(BuildError, match=r"failed.*the whole log is"):
+        place.run(replace(job, script="false"), tmp_path / "out")
 
 
 def test_up_from_debians_package_and_back(packages: tuple[str, Packages], tmp_path: Path) -> None:

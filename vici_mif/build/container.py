@@ -95,6 +95,7 @@ class Mmdebstrap:
         """As the last hooks of a system that is then thrown away."""
         script = shlex.quote(f"cd {ROOM}\n{job.script}")
         hooks = [
+            f'mkdir -p "$1"{ROOM}',
             f"sync-in {shlex.quote(str(job.directory))} {ROOM}",
             f'chroot "$1" sh -c {script}',
             f"sync-out {ROOM}/out {shlex.quote(str(out))}",
