@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -34,9 +35,10 @@ NAMES = (
     "libcharon-extra-plugins strongswan-swanctl charon-systemd"
 )
 APT = "DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends"
-LIST = "deb [trusted=yes] file:/srv/vici-mif ./\n"
-# as docs/charon.md has it
-HOLD = "Package: src:strongswan\nPin: version /[+]mif/\nPin-Priority: 1001\n"
+# the commands of the documentation are what is played
+DOCUMENTED = (ROOT / "docs/charon.md").read_text()
+LIST = "\n".join(re.findall(r"echo '(deb .*)' >", DOCUMENTED)) + "\n"
+HOLD = "\n".join(re.findall(r"^ {6}((?:Package|Pin|Pin-Priority): .*)", DOCUMENTED, re.M)) + "\n"
 # no kernel here has to have ESP; the socket is where the test can reach it
 STRONGSWAN = """\
 charon {
