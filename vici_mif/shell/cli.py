@@ -14,7 +14,7 @@ from vici_mif import __version__
 from vici_mif.core.wish.config import ConfigError
 from vici_mif.edges.control import ControlError, NoController, NotPermitted
 from vici_mif.edges.files import FileError
-from vici_mif.shell import boot, byhand, gateway, operate, places, replay, start, units, watching
+from vici_mif.shell import boot, byhand, following, gateway, operate, places, replay, start, units
 from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, USAGE
 
 HELP = ("-h", "--help")
@@ -41,7 +41,7 @@ COMMANDS = (
     Command("run", start.run, "run the controller in the foreground", start.run_arguments),
     Command("status", operate.status, "show peers, paths and tunnels", operate.status_arguments),
     Command("check", start.check, "check the configuration", start.check_arguments),
-    Command("events", watching.events, "what happened last, and happens", watching.arguments),
+    Command("events", following.events, "what happened last, and happens", following.arguments),
     Command("replay", replay.replay, "decide a journal again, and compare", replay.arguments),
     Command("guard", boot.lay, "refuse in clear from boot on", boot.guard_arguments),
     Command("up", operate.up, "take a `down` back", operate.order_arguments),

@@ -19,7 +19,7 @@ from vici_mif.core.journal.lines import Start
 from vici_mif.core.journal.replay import Line, Outcome, Replay, Replayed, ReplayError, Skipped
 from vici_mif.core.teller import Teller
 from vici_mif.edges import journal
-from vici_mif.shell import places, watching, words
+from vici_mif.shell import following, places, words
 from vici_mif.shell.asking import complain
 from vici_mif.shell.exits import CONFIG, FAILED, OK
 
@@ -127,7 +127,9 @@ class Retelling:
                     self._teller = Teller(config["connections"])
             case Replayed(_, step, event, recorded) if self._teller:
                 notices = self._teller.step(event, recorded)
-                return [watching.line(x.model_copy(update={"at": step.time.wall})) for x in notices]
+                return [
+                    following.line(x.model_copy(update={"at": step.time.wall})) for x in notices
+                ]
         return []
 
 
