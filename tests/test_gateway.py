@@ -11,7 +11,7 @@ from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.figures import figures
 from vici_mif.core.figures.figures import Counted
-from vici_mif.core.gateway import orphans, told
+from vici_mif.core.gateway import told
 from vici_mif.core.gateway.gateway import Gateway
 from vici_mif.core.gateway.source import Source, SourceCounts
 from vici_mif.core.model import Child, Order, OrderKind, Sa
@@ -267,65 +267,61 @@ def test_a_close_that_failed_is_tried_again() -> None:
 # --- orphans -------------------------------------------------------------------------
 
 
-def silent_for(host: Host, span: float, *, answers: tuple[int, ...] = ()) -> list[int]:
-    """Nothing comes in; those that answer IKE do so. Returns who was closed."""
-    closed = []
+def asked_within(host: Host, span: float, *, reason: str = "") -> set[int]:
+    """Who is asked while nothing comes in; `reason`: why nobody answers."""
+    found = set()
     end = host.now + span
     while host.now < end:
         host.run(1)
         for action in host.asked(a.AskPeer):
             assert isinstance(action, a.AskPeer)
-            host.answer(action, "" if action.ike_id in answers else "timeout")
-        for action in host.asked(a.Terminate):
-            assert isinstance(action, a.Terminate)
-            closed.append(action.ike_id)
-            host.answer(action)
-            host.feed(e.SaGone(action.ike_id))
-    return closed
+            found.add(action.ike_id)
+            host.answer(action, reason)
+    assert host.asked(a.Terminate) == []
+    return found
 
 
-def test_an_orphan_is_closed_while_its_family_is_heard() -> None:
-    """Two minutes without an answer, where another member sends."""
+def test_a_quiet_member_is_asked_while_its_family_is_heard() -> None:
+    """charon ends who does not answer. One that answers is asked again after the next look only."""
     host = Host()
     busy = replace(member(1, 1).children[0], bytes_in=999)
     host.feed(e.SasSeen((member(1, 1), member(2, 1))))
     host.run(300)
     host.feed(e.SasSeen((member(1, 1, children=(busy,)), member(2, 1))))
 
-    assert silent_for(host, orphans.ORPHAN_DELAY - 10) == []
-    assert silent_for(host, 120) == [2]
+    assert asked_within(host, 1) == {2}
+    assert asked_within(host, 290) == set()
+    more = replace(busy, bytes_in=2000)
+    host.feed(e.SasSeen((member(1, 1, children=(more,)), member(2, 1))))
+    assert asked_within(host, 1, reason="timeout") == {2}
+    host.feed(e.SaClosed(member(2, 1)))
+    assert asked_within(host, 300) == set()
 
 
-def test_a_quiet_member_that_answers_stays() -> None:
-    """Idle is not dead."""
+def test_a_peer_that_is_away_is_left_alone_for_an_hour() -> None:
+    """To ask is to close it: a laptop sleeps, and its tunnels are there when it wakes."""
     host = Host()
-    for _ in range(10):
+    for _ in range(12):
         host.feed(e.SasSeen((member(1, 1), member(2, 1))))
-        assert silent_for(host, 300, answers=(1, 2)) == []
+        assert asked_within(host, 295) == set()
+    assert asked_within(host, 300, reason="timeout") == {1, 2}
 
 
-def test_a_peer_that_is_away_keeps_its_family_for_an_hour() -> None:
-    """A laptop that sleeps is not an orphan; one that never comes back gives its leases back."""
+def test_a_peer_that_woke_is_not_asked() -> None:
+    """Something came: the hour begins anew."""
     host = Host()
-    host.feed(e.SasSeen((member(1, 1), member(2, 1))))
-    host.run(300)
-    host.feed(e.SasSeen((member(1, 1), member(2, 1))))
-
-    assert silent_for(host, orphans.LOST_DELAY - 120) == []
-    assert sorted(silent_for(host, 300)) == [1, 2]
+    for minute in range(0, 300, 5):
+        awake = replace(member(1, 1).children[0], bytes_in=minute // 50)
+        host.feed(e.SasSeen((member(1, 1, children=(awake,)),)))
+        assert asked_within(host, 300) == set()
 
 
-def test_nobody_is_an_orphan_for_a_busy_window() -> None:
-    """Only silence tells, and a charon that cannot ask closes nobody."""
-    host = Host()
-    host.feed(e.SasSeen((member(1, 1), member(2, 1))))
-    host.run(300)
-    host.feed(e.SasSeen((member(1, 1), member(2, 1))))
-    for _ in range(200):
-        host.run(30)
-        for action in host.asked(a.AskPeer):
-            host.answer(action, "busy")
-    assert host.asked(a.Terminate) == []
+def test_a_charon_that_cannot_ask_is_not_asked_to() -> None:
+    """Without the series there is no `probe`."""
+    host = Host(patched=False)
+    for _ in range(20):
+        host.feed(e.SasSeen((member(1, 1), member(2, 1))))
+        assert asked_within(host, 300) == set()
 
 
 # --- the outer source check ---------------------------------------------------------

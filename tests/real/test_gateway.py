@@ -267,7 +267,8 @@ def test_no_table_of_ours_stays(place: Lab) -> None:
 def test_an_orphan_comes_to_an_end(place: Lab) -> None:
     """A member behind a dead link, while the same peer is heard elsewhere: some minutes, not more.
 
-    The one that is heard stays, and an idle one that answers does too.
+    The controller has it asked, charon gives it up. The one that is heard stays, and an idle one
+    that answers does too.
     """
     honest = Peer(place, HONEST, "wlan0")
     with watching(place) as watcher, counted(place, honest.open()) as lost:
@@ -282,5 +283,4 @@ def test_an_orphan_comes_to_an_end(place: Lab) -> None:
         assert len(left) == 2
         assert not left & gone
         assert idle in honest.vici.sas()
-        assert f"IKE SA #{min(gone)} of {HONEST} is closed: no answer" in watcher.said()
     assert lost[0] <= 2

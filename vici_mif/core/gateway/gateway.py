@@ -165,7 +165,7 @@ class Gateway:
     def _done(self, turn: Turn, request: Request) -> None:
         self._book.forgive(request.key)
         match request.key:
-            case ("revoked" | "lost", *_):  # taken; what is still there after a while is asked anew
+            case ("revoked", *_):  # taken; what is still there after a while is asked anew
                 self._book.fail(request.key, turn.now, "closing", delay=CLOSE_DELAY)
             case ("sources",):
                 self.checking.applied()
@@ -186,8 +186,6 @@ class Gateway:
         match request.key:
             case ("sources",):
                 self.checking.broken(turn, event.text, first=failure.count == 1)
-            case ("mute", int(ike_id)):
-                self.orphans.unanswered(turn, ike_id, event.reason)
             case _:
                 pass
 
