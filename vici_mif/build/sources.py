@@ -132,9 +132,13 @@ class Sources:
             if upstream_version(version) != base.version:
                 continue
             try:
-                return self._download(archive, version, base)
+                source = self._download(archive, version, base)
             except BuildError as error:
                 failed.append(f"{version}: {error}")
+            else:
+                newer = ", ".join(reason.partition(":")[0] for reason in failed)
+                note = f" (newer but not to be had: {newer})" if newer else ""
+                return replace(source, label=f"{source.label}{note}")
         suites = " ".join(base.suites)
         raise BuildError("; ".join(failed) or f"no source package of {base.version} in {suites}")
 
