@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from vici_mif.core.status import GatewayStatus, SourcesStatus, Status
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "share/prometheus/vici-mif.rules.yml"
+DASHBOARD = ROOT / "share/grafana/vici-mif.json"
 CASES = Path(__file__).parent / "prometheus/alerts.yml"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vici-mif"
 PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=str(CACHE / "promtool"))
@@ -73,6 +75,7 @@ def test_alerts_and_documents_name_what_there_is() -> None:
     explained = names((ROOT / "docs/operating.md").read_text())
 
     assert names(RULES.read_text()) <= present
+    assert names(DASHBOARD.read_text()) <= present
     assert explained == present
 
 
@@ -85,3 +88,17 @@ def test_a_gateways_metrics_are_well_formed() -> None:
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert 'vicimif_gateway_strange_packets_total{result="refused"} 2' in text
+
+
+@NEEDED
+def test_the_dashboard_asks_what_prometheus_understands(tmp_path: Path) -> None:
+    """Each expression as a rule of its own; Grafana's variables stand for any text."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [{"record": f"x:y{i}", "expr": expr} for i, expr in enumerate(expressions)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "x", "rules": rules}]}))  # JSON is YAML
+    done = promtool("check", "rules", str(file))
+
+    assert len(expressions) > 8
+    assert done.returncode == 0, done.stdout + done.stderr

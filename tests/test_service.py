@@ -229,7 +229,8 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    # what it says of the machine's own units is not ours
+    assert [line for line in done.stderr.splitlines() if "vici-mif" in line] == []
 
 
 @NEEDS_SYSTEMD
