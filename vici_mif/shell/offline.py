@@ -101,7 +101,10 @@ async def revoke(vici_path: str, peers: Sequence[str], path: str) -> list[str]:
 
 async def revoke_identity(vici_path: str, connections: Sequence[str], identity: str) -> int:
     """Close all that an identity has, with all that was cloned from it; says how many."""
-    connection = await Connection.open(vici_path)
+    try:
+        connection = await Connection.open(vici_path)
+    except vici.Disconnected:
+        return 0  # no charon, no SA
     try:
         found = await _sas(connection, connections, "")
         families = {sa.family for sa in found if identity in {sa.remote_id, sa.remote_eap_id}}
