@@ -17,6 +17,7 @@ from vici_mif.shell import places
 from vici_mif.shell.configured import Configured
 from vici_mif.shell.daemon import Daemon, Settings
 from vici_mif.shell.log import Log
+from vici_mif.shell.notify import Health
 
 GOOD = "version: 1\nconnections:\n  hq: {links: [eth0]}\ndaemon: {journal: off}\n"
 DAEMON = DaemonStatus(version="1", charon="6.1.0", patched=True, config="c", since="")
@@ -80,13 +81,18 @@ def test_a_file_that_is_gone(configured: Configured, file: Path) -> None:
 def test_systemd_hears_of_each_reload(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RELOADING=1 with the time, READY=1 at its end, whatever came of it (Type=notify-reload)."""
+    """RELOADING=1 with the time, READY=1 at its end, whatever came of it (Type=notify-reload).
+
+    Before the first READY=1 there is nothing to say: that comes by itself.
+    """
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     settings = Settings(places.read(file), str(file), str(tmp_path / "vici"), tmp_path, tmp_path)
     daemon = Daemon(settings, Log(verbose=False))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(2)
+        daemon._service.round(0.0, Health(ready=True, alive=True, status=""))
+        assert systemd.recv(200) == b"READY=1"
         for text, code in ((GOOD, None), ("version: 2\n", 78), (GOOD.replace("0", "1"), None)):
             file.write_text(text)
             answer = asyncio.run(daemon.asked({"ask": "reload"}))
