@@ -41,6 +41,8 @@ def complaints(claims: Sequence[WireClaim], lab: Lab) -> list[str]:
     """What does not hold; empty: all of it does."""
     if not claims:
         return []
+    if not tshark.installed():
+        return ["on the wire: there is no tshark to judge by (scripts/packages lab)"]
     messages = heard(lab.directory, {bare(a) for w in lab.topology.remotes for a in w.b.addresses})
     if not messages:
         return ["tshark found no IKE message in the captures"]
