@@ -178,7 +178,7 @@ def test_there_are_mutants_for_what_matters_most() -> None:
     """Each is one line, and named after what it breaks."""
     expected = (
         "check-cookie check-flood collision cookie2 families generation lease-place lease-twice "
-        "lease limit move-rekey override spi-direction"
+        "lease limit move-rekey override policy-gap spi-direction"
     )
     assert [mutant.patch.name.removesuffix(".patch") for mutant in MUTANTS] == expected.split()
 
