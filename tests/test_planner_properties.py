@@ -16,6 +16,9 @@ from vici_mif.core import events as e
 from vici_mif.core.model import Connection, OrderKind
 from vici_mif.core.paths.path import WORKS
 
+# a hundred histories, on a machine that may be busy with a build
+pytestmark = pytest.mark.timeout(900)
+
 LINKS = ("eth0", "eth1", "eth2")
 
 REMOTES = ("203.0.113.1", "203.0.113.2")
