@@ -48,7 +48,7 @@ def place(make_lab: MakeLab) -> Lab:
 @contextmanager
 def counted(lab: Lab, vip: str) -> Iterator[list[int]]:
     """A ping every 20 ms through a tunnel; how many were lost stands in the list at the end."""
-    argv = ["ping", "-n", "-i", "0.02", "-W", "2", "-I", vip, INSIDE]
+    argv = ["ping", "-q", "-n", "-i", "0.02", "-W", "2", "-I", vip, INSIDE]
     child = lab.client.spawn("ping", argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     lost: list[int] = []
     begun = time.monotonic()
@@ -270,14 +270,14 @@ def test_an_orphan_comes_to_an_end(place: Lab) -> None:
     The controller has it asked, charon gives it up. The one that is heard stays, and an idle one
     that answers does too.
     """
-    honest = Peer(place, HONEST, "wlan0")
+    honest = Peer(place, HONEST, "eth0")
     with watching(place) as watcher, counted(place, honest.open()) as lost:
         idle, orphan = honest.clone(honest.root), honest.clone(honest.root)
-        pair = {"local": bare_of(place, "eth0"), "remote": honest.remote}
+        pair = {"local": bare_of(place, "wlan0"), "remote": honest.remote}
         honest.vici.ask("migrate", ike__id=orphan, pin="3600", **pair)
         watcher.sees(lambda g: g.families and len(g.families[0].paths) == 2)
         gone = {s.unique_id for s in honest.at_gateway() if str(s.remote) == pair["local"]}
-        place.link_down("eth0")
+        place.link_down("wlan0")
         watcher.sees(lambda g: g.tunnels == 2, within=600)
         left = {sa.unique_id for sa in honest.at_gateway()}
         assert len(left) == 2
