@@ -99,7 +99,9 @@ def test_check_mode_tells_and_does_nothing(site: Site) -> None:
         "Write connections and pools",
         "Write secrets",
     ]
-    assert '+    dpd_delay = \\"30s\\"' in run.text
+    (shown,) = run.task(CLIENT, "Write connections and pools")["diff"]
+    assert 'dpd_delay = "30s"' in shown["after"]
+    assert "dpd_delay" not in shown["before"]
     assert "an-0ther-secret" not in run.text
     assert VAULT["vault_secret"] not in run.text
     assert [site.client.read(file) for file in FILES["client"]] == files
