@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_interface
 
-import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -23,9 +22,6 @@ from vici_mif.core import events as e
 from vici_mif.core.model import Child, Connection, Link, OrderKind, Sa
 from vici_mif.core.probe import ProbeWish, Verdict
 from vici_mif.core.wish.config import Source, parse
-
-# a hundred histories, on a machine that may be busy with a build
-pytestmark = pytest.mark.timeout(900)
 
 MOST_AT_ONCE = 40
 """Actions that may follow from one fact."""

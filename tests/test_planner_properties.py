@@ -16,9 +16,6 @@ from vici_mif.core import events as e
 from vici_mif.core.model import Connection, OrderKind
 from vici_mif.core.paths.path import WORKS
 
-# a hundred histories, on a machine that may be busy with a build
-pytestmark = pytest.mark.timeout(900)
-
 LINKS = ("eth0", "eth1", "eth2")
 
 REMOTES = ("203.0.113.1", "203.0.113.2")
@@ -124,8 +121,9 @@ def keep_the_last(world: World) -> None:
 
     def watch(action: a.Action) -> None:
         if isinstance(action, a.Terminate):
-            revoked = world.planner.world.orders.revokes_sa(world.sas[action.ike_id])
-            working = [sa.unique_id for sa in world.working()]
+            sa = world.sas[action.ike_id]
+            revoked = world.planner.world.orders.revokes_sa(sa.name, sa)
+            working = [each.unique_id for each in world.working()]
             assert revoked or working != [action.ike_id], "the last working tunnel"
 
     world.watchers.append(watch)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import Controller, ping, running
@@ -58,7 +59,8 @@ def test_one_authentication_and_a_tunnel_on_each_path(make_lab: MakeLab, figure:
 
         assert (peer.authentications, peer.clones) == (1, len(paths) - 1)
         assert len(pairs(lab, "client")) == len(paths)
-        assert {(remote, local) for local, remote in pairs(lab, GATEWAY)} == pairs(lab, "client")
+        # the gateway follows once it knows that the client is there (RFC 4555, 3.7)
+        eventually(lambda: {(b, a) for a, b in pairs(lab, GATEWAY)} == pairs(lab, "client"))
         inner = {t.inner[0] for t in peer.tunnels}
         assert len(inner) == len(paths)
         assert all(ping(lab, SERVER, address, count=3) == 3 for address in inner)
