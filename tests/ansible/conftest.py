@@ -48,7 +48,7 @@ def engine() -> Any:
         found = docker.from_env()
         found.ping()
     except docker.errors.DockerException as error:
-        pytest.skip(f"no docker engine: {error}")
+        pytest.skip(f"no docker engine answers (scripts/ansible-test starts one): {error}")
     return found
 
 
@@ -76,7 +76,7 @@ def wheels() -> Path:
     """The controller and what it needs, as wheels."""
     found = Path(os.environ.get("VICI_MIF_WHEELHOUSE", "/nowhere"))
     if not list(found.glob("vici_mif-*.whl")):
-        pytest.skip("no wheels in $VICI_MIF_WHEELHOUSE")
+        pytest.skip("no wheels in $VICI_MIF_WHEELHOUSE: make wheelhouse")
     return found
 
 

@@ -43,12 +43,23 @@ def engine() -> None:
 def needs_images(engine: None) -> Needs:
     """Builds images by the names of docker/implementations.json; what is built is quick."""
     # docker is no dependency of a checkout's other tests
-    from vici_mif.lab.interop import __main__ as interop
+    from vici_mif.lab.interop import images, implementations
+
+    known = implementations.read(ROOT / "docker" / "implementations.json")
 
     def build(*names: str) -> None:
-        status = interop.main(["images", *names])
-        if status == SKIPPED:
-            pytest.skip(f"no image of {', '.join(names)}: the reason stands above")
-        assert status == 0
+        try:
+            images.build(known[name].image for name in names if known[name].image)
+        except images.SkippedError as error:
+            pytest.skip(f"no image of {', '.join(names)}: {error}")
 
     return build
+
+
+def has_image(suite: str) -> None:
+    """The clean system of a suite that images are built on."""
+    command = [ROOT / "scripts/base-image", suite]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import ROOT, Needs
+from tests.docker.conftest import ROOT, Needs, has_image
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.interop import backends, implementations, run
 from vici_mif.lab.interop.implementations import Image, Implementation
@@ -68,9 +68,7 @@ def yes_man(engine: None, tmp_path: Path) -> Iterator[str]:
         "LABEL org.vici-mif.prefix=/usr\n"
         'ENTRYPOINT ["endpoint"]\n'
     )
-    base = subprocess.run([ROOT / "scripts/base-image"], capture_output=True, check=False)
-    if base.returncode:
-        pytest.skip(base.stderr.decode())
+    has_image("bookworm")
     build = ["docker", "build", "--quiet", "--tag", name, str(tmp_path)]
     subprocess.run(build, check=True, capture_output=True)
     yield name

@@ -8,7 +8,6 @@ import io
 import os
 import re
 import socket
-import subprocess
 import tarfile
 import tempfile
 import time
@@ -22,7 +21,7 @@ import pytest
 import vici
 from vici.exception import SessionException
 
-from tests.docker.conftest import ROOT, SKIPPED
+from tests.docker.conftest import ROOT, has_image
 from vici_mif.build.charon import default_patches
 from vici_mif.build.container import Docker, Job, Mmdebstrap, Place
 from vici_mif.build.deb import Debs, Order, Packages
@@ -202,15 +201,6 @@ def install(at: Host, version: str) -> None:
     wanted = " ".join(f"{name}={version}" for name in NAMES.split())
     at.run(f"{APT} --allow-downgrades install {wanted}")
     assert at.versions() == {version}
-
-
-def has_image(suite: str) -> None:
-    """The clean system that everything here begins with."""
-    command = [ROOT / "scripts/base-image", suite]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == SKIPPED:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(params=["trixie", "bookworm"])
