@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import test_tree
 from tests.release import DEBIAN_PATCH, packaging, release
 from vici_mif.build import container, deb, debian
 from vici_mif.build.charon import default_patches
@@ -18,24 +19,17 @@ from vici_mif.build.series import Patch, Series
 from vici_mif.build.sources import Source, in_directory
 from vici_mif.shell.cli import main
 
-OURS = """\
+OURS = (
+    """\
 From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
 From: Someone <someone@example.org>
 Date: Sat, 21 Nov 2026 01:06:00 +0000
 Subject: [PATCH] a: Ours
 
 ---
---- a/src/a.c
-+++ b/src/a.c
-@@ -1,6 +1,7 @@
- one
- two
- three
-+ours
- four
- five
- six
 """
+    + test_tree.OURS
+)
 
 
 def source_of(directory: Path, version: str, patch: str = DEBIAN_PATCH) -> tuple[Series, Source]:

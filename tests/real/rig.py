@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from tests.namespace import eventually
 from vici_mif.core.model import Sa
@@ -24,6 +27,8 @@ from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.leftovers import ours as ours
 from vici_mif.lab.topology import CLIENT
+
+Seen = TypeVar("Seen", bound=BaseModel)
 
 PROGRAM = [sys.executable, "-m", "vici_mif"]
 PATIENCE = 60.0
@@ -113,12 +118,18 @@ class Controller:
         self, check: Callable[[PeerStatus], object], within: float = PATIENCE, name: str = ""
     ) -> PeerStatus:
         """Until the peer's status is so; shows the last one where it is not."""
-        seen: list[PeerStatus] = []
+        return self.awaits(lambda: self.named(name) if name else self.peer, check, within)
+
+    def awaits(
+        self, look: Callable[[], Seen], check: Callable[[Seen], object], within: float
+    ) -> Seen:
+        """Until a part of its status is so; shows the last one where it is not."""
+        seen: list[Seen] = []
 
         def holds() -> bool:
             assert self.runs, f"the controller ended:\n{self.said()}"
             try:
-                seen.append(self.named(name) if name else self.peer)
+                seen.append(look())
             except ControlError:
                 return False
             return bool(check(seen[-1]))

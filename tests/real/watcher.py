@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.namespace import eventually
 from tests.real.rig import Controller, request, sas
 from tests.real.test_family import Vici
 from vici_mif.core.model import Sa
 from vici_mif.core.status import FamilyStatus, GatewayStatus
-from vici_mif.edges.control import ControlError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.topology import bare, family, pick
@@ -43,22 +41,7 @@ class Watcher(Controller):
 
     def sees(self, check: Callable[[GatewayStatus], object], within: float = 60.0) -> GatewayStatus:
         """Until its status is so."""
-        seen: list[GatewayStatus] = []
-
-        def holds() -> bool:
-            assert self.runs, f"the controller ended:\n{self.said()}"
-            try:
-                seen.append(self.gateway)
-            except ControlError:
-                return False
-            return bool(check(seen[-1]))
-
-        try:
-            eventually(holds, within)
-        except AssertionError as error:
-            last = seen[-1].model_dump_json(indent=1) if seen else "no status"
-            raise AssertionError(f"{error}\n{last}\n{self.said()}") from None
-        return seen[-1]
+        return self.awaits(lambda: self.gateway, check, within)
 
 
 @contextmanager
