@@ -26,7 +26,7 @@ from vici_mif.lab.conf import CONNECTIONS
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.leftovers import ours as ours
-from vici_mif.lab.topology import CLIENT
+from vici_mif.lab.topology import CLIENT, GATEWAY
 
 Seen = TypeVar("Seen", bound=BaseModel)
 
@@ -191,6 +191,20 @@ def spis(lab: Lab) -> set[tuple[int, str, str]]:
         for child in (sa.children or [None])
         if child
     } | {(sa.unique_id, "", "") for sa in sas(lab)}
+
+
+def pairs(lab: Lab, host: str = "client") -> set[tuple[str, str]]:
+    """The pairs of addresses, as that end's charon has them."""
+    return {(str(sa.local), str(sa.remote)) for sa in sas(lab, host)}
+
+
+def agreed(lab: Lab) -> bool:
+    """The gateway has every IKE SA where the client has it.
+
+    It follows a move once it knows that the client is there (RFC 4555, 3.7), a moment later;
+    until then it has an exchange outstanding, and tells nobody when it shuts down.
+    """
+    return {(b, a) for a, b in pairs(lab, GATEWAY)} == pairs(lab)
 
 
 # --- what the network says ---------------------------------------------------------

@@ -30,6 +30,7 @@ def client(make_lab: MakeLab) -> Iterator[Controller]:
     with running(lab, TWO) as controller:
         controller.until(lambda p: p.state == "up")
         controller.until(lambda p: p.state == "standby", name="backup")
+        eventually(lambda: rig.agreed(lab))
         yield controller
     lab.stop_captures()
     for link in UPLINKS:

@@ -181,11 +181,13 @@ def test_a_connection_per_path_without_the_series(make_lab: MakeLab, stock_charo
         assert len(inner) == 2
         assert any(ping(lab, SERVER, source) == 5 for source in inner)
 
+        first = {sa.unique_id for sa in rig.sas(lab)}
         lab.charons["gateway"].swanctl(
             "--terminate", "--ike-id", str(rig.sas(lab, "gateway")[0].unique_id)
         )
-        controller.until(lambda p: p.state == "degraded")
+        eventually(lambda: first - {sa.unique_id for sa in rig.sas(lab)}, 20)
         controller.until(lambda p: p.state == "up", 60)
+        assert {sa.name: str(sa.local) for sa in rig.sas(lab)} == each
         assert controller.command("down").returncode == 0
         eventually(lambda: rig.sas(lab) == [])
 
