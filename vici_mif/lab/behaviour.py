@@ -213,11 +213,52 @@ def drained(say: Say, n: int) -> list[Figure]:
     ]
 
 
+def better_link(say: Say, n: int) -> list[Figure]:
+    """A link that is preferred appears, and its tunnel goes to it, at 1,000 datagrams a second."""
+    lost: list[int] = []
+    late: list[int] = []
+    for runs in _in_turns(n):
+        with stage("m-better", uplinks=2) as at:
+            link = at.lab.uplinks[0]
+            with streaming(at, FAST_RATE, (link,)):
+                moments = [_come_home(at, link) for _ in runs]
+                time.sleep(ARRIVAL_DELAY)
+            for every, more in zip((lost, late), _lost_and_late(at, link, moments), strict=True):
+                every.extend(more)
+        say(f"better link, {runs.stop} of {n}: lost {sum(lost)}, reordered {sum(late)}")
+    title = "a better link appears at 1,000 packets/s both ways"
+    return [
+        _figure("better-link.lost", f"{title}: lost", lost, "packets"),
+        _figure("better-link.late", f"{title}: reordered", late, "packets"),
+    ]
+
+
+def _come_home(at: Stage, link: str) -> Moment:
+    """The link goes when nothing is on it any more; what is counted begins when it is back."""
+    _hand_over(at, link, "drain")
+    at.lab.link_down(link)
+    _order(at, link, "undrain")
+
+    def back() -> None:
+        at.lab.link_up(link)
+        _arrive(at, link, home=True)
+
+    return happens(back)
+
+
 def _hand_over(at: Stage, link: str, verb: str) -> None:
+    _order(at, link, verb)
+    _arrive(at, link, home=verb == "undrain")
+
+
+def _order(at: Stage, link: str, verb: str) -> None:
     done = at.controller.command("path", verb, "hq", f"{link}/*")
     if done.returncode:
         raise LabError(f"path {verb}: {done.stderr.strip() or done.stdout.strip()}")
-    _moved(at, link, home=verb == "undrain")
+
+
+def _arrive(at: Stage, link: str, *, home: bool) -> None:
+    _moved(at, link, home=home)
     time.sleep(0.5)  # what was under way arrives
 
 

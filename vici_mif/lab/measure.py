@@ -45,6 +45,7 @@ MEASUREMENTS = (
     Measurement("silent-ike", behaviour.silent("ike", _WAYS["both"]), 20, 2),
     Measurement("new-link", behaviour.new_link, 20, 2),
     Measurement("drain", behaviour.drained, 20, 3),
+    Measurement("better-link", behaviour.better_link, 20, 2),
     Measurement("controller-killed", behaviour.controller_killed, 20, 2),
     Measurement("charon-killed", behaviour.charon_killed, 10, 1),
     Measurement("gateway", crowd.measure, 1000, 50),
