@@ -19,6 +19,7 @@ from vici_mif.build.errors import BuildError, UnavailableError
 
 pytestmark = pytest.mark.build
 
+ROOT = Path(__file__).parent.parent
 CONFIG = "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
 
 
@@ -33,20 +34,44 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return into
 
 
-def test_a_host_without_an_index_installs_it(house: Path, tmp_path: Path) -> None:
-    """Into a venv of its own, from the directory alone; the program runs there."""
-    venv = tmp_path / "venv"
+@pytest.fixture(scope="module")
+def program(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Installed into a venv of its own, from the directory alone."""
+    venv = tmp_path_factory.mktemp("host") / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     alone = ["--no-index", "--find-links", str(house), "vici-mif[tui]"]
     pip = [venv / "bin/pip", "--quiet", "--disable-pip-version-check", "install", *alone]
     subprocess.run(pip, check=True, env=nowhere())
-    program = venv / "bin/vici-mif"
+    return venv / "bin/vici-mif"
+
+
+def test_a_host_without_an_index_runs_it(program: Path, tmp_path: Path) -> None:
+    """It knows its version, checks a configuration and writes its units."""
     assert output(program, "--version", cwd=tmp_path).split()[-1] == __version__
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
     assert "good" in output(program, "check", "-c", str(config), cwd=tmp_path)
     # what is not Python came along
     assert "[Service]" in output(program, "units", cwd=tmp_path)
+
+
+def test_a_host_without_the_tree_knows_the_series(program: Path, tmp_path: Path) -> None:
+    """`vici-mif charon` of the wheel answers as that of the tree, by the digest of the series."""
+    tree = [sys.executable, "-m", "vici_mif", "charon", "path", "--release"]
+    wheel = [str(program), "charon", "path", "--release"]
+    for release in ("6.1.0", "6.0.1"):
+        there = answer([*wheel, release], tmp_path)
+        assert there == answer([*tree, release], ROOT)
+        assert "no series" not in there[1]
+
+
+def answer(command: list[str], cwd: Path) -> tuple[int, str]:
+    """Exit status, and all that is said."""
+    done = subprocess.run(
+        command, cwd=cwd, env=nowhere(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 def output(program: Path, *words: str, cwd: Path) -> str:
@@ -63,6 +88,18 @@ def nowhere() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
+def test_the_wheel_brings_every_series(house: Path) -> None:
+    """All files of all releases, with their licence."""
+    patches = ROOT / "strongswan-patches"
+    with zipfile.ZipFile(next(house.glob("vici_mif-*.whl"))) as packed:
+        parts = [
+            name.partition("/share/vici-mif/strongswan-patches/") for name in packed.namelist()
+        ]
+    tree = {str(file.relative_to(patches)) for file in patches.rglob("*") if file.is_file()}
+
+    assert {inside for _, mark, inside in parts if mark} == tree
+
+
 def test_the_wheel_says_what_it_is(house: Path) -> None:
     """Types are ours to use, extras are named, the licence is inside, nothing of tests."""
     with zipfile.ZipFile(next(house.glob("vici_mif-*.whl"))) as packed:
@@ -75,7 +112,7 @@ def test_the_wheel_says_what_it_is(house: Path) -> None:
     assert said["Version"] == __version__
     assert said["Requires-Python"] == ">=3.11"
     assert said["Description-Content-Type"] == "text/markdown"
-    assert said["License"] == "Apache-2.0"
+    assert said["License"] == "Apache-2.0 AND GPL-2.0-or-later"
     assert {"lab", "rig", "tui"} <= set(said.get_all("Provides-Extra", []))
     assert "Typing :: Typed" in said.get_all("Classifier", [])
 

@@ -2,7 +2,7 @@
 """Building charon: pick a series whose source can be had, build it once, find it again."""
 
 import os
-import sys
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def default_patches() -> Path:
     """strongswan-patches of the source tree we run from, or as it is installed."""
     named = os.environ.get("VICI_MIF_PATCHES", "")
     here = Path(__file__).resolve().parents[2] / "strongswan-patches"
-    installed = Path(sys.prefix) / "share" / "vici-mif" / "strongswan-patches"
+    installed = Path(sysconfig.get_path("data")) / "share" / "vici-mif" / "strongswan-patches"
     return Path(named) if named else next((p for p in (here, installed) if p.is_dir()), here)
 
 
