@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import readme
 from vici_mif.core.paths import path
 from vici_mif.core.wish import config
 
@@ -50,6 +51,13 @@ def test_keys_of_later_are_named() -> None:
     missing = [key[-1] for key in config.LATER if f"{key[-1]}`" not in later]
 
     assert missing == []
+
+
+def test_what_the_readme_tells_to_type_is_typed() -> None:
+    """Each section with commands has a test that takes them from there by its heading."""
+    assert set(readme.headings()) == set(readme.PLAYED) | readme.OURSELVES
+    for heading, file in readme.PLAYED.items():
+        assert f'readme.commands("{heading}")' in (ROOT / file).read_text(), heading
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: str(p.relative_to(ROOT)))

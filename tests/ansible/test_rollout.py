@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import readme
 from tests.ansible.hosts import pings
 from tests.ansible.rollout import CLIENT, GATEWAY, TARGET, VAULT, commands, inventory
 from tests.ansible.site import Site
@@ -241,9 +242,11 @@ def test_held_back_or_giving_way(site: Site) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize(
+    "line", dict.fromkeys([*readme.commands("Roll it out with Ansible"), *commands()])
+)
 def test_the_commands_of_the_readme(site: Site, line: str) -> None:
-    """Each ends well, typed as it stands there."""
+    """Each ends well, typed as it stands in the project's README or the collection's."""
     done = site.ansible.command(*shlex.split(line), check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

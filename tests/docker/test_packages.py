@@ -22,6 +22,8 @@ import vici
 from vici.exception import SessionException
 
 from tests.docker.conftest import ROOT, has_image
+from vici_mif import __version__
+from vici_mif.build import wheelhouse
 from vici_mif.build.charon import default_patches
 from vici_mif.build.container import Docker, Job, Mmdebstrap, Place
 from vici_mif.build.deb import Debs, Order, Packages
@@ -38,6 +40,7 @@ APT = "DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends"
 DOCUMENTED = (ROOT / "docs/charon.md").read_text()
 LIST = "\n".join(re.findall(r"echo '(deb .*)' >", DOCUMENTED)) + "\n"
 HOLD = "\n".join(re.findall(r"^ {6}((?:Package|Pin|Pin-Priority): .*)", DOCUMENTED, re.M)) + "\n"
+ON_THE_HOST = re.compile(r"[Oo]n the host, .*?\n\n((?: {4}\S[^\n]*\n)+)", re.DOTALL)
 # no kernel here has to have ESP; the socket is where the test can reach it
 STRONGSWAN = """\
 charon {
@@ -179,10 +182,15 @@ def host(suite: str, name: str, inner: str, run: Path) -> Iterator[Host]:
         container.remove(force=True)
 
 
-def offer(to: Host, packages: Packages) -> None:
-    """Our directory as an archive for apt, and the wish to keep what is in it."""
+def deliver_to(to: Host, packages: Packages) -> None:
+    """Our directory, where docs/charon.md expects it."""
     files = {p.name: p.read_bytes() for p in packages.directory.iterdir() if p.suffix == ".deb"}
     to.copy("/srv/vici-mif", files | {"Packages": (packages.directory / "Packages").read_bytes()})
+
+
+def offer(to: Host, packages: Packages) -> None:
+    """Our directory as an archive for apt, and the wish to keep what is in it."""
+    deliver_to(to, packages)
     to.write("/etc/apt/sources.list.d/vici-mif.list", LIST)
     to.write("/etc/apt/preferences.d/vici-mif", HOLD)
     to.run(f"{APT} update")
@@ -298,6 +306,34 @@ def test_an_update_of_debians_is_held_or_let_in(packages: tuple[str, Packages]) 
         held.run("rm /etc/apt/preferences.d/vici-mif")
         held.run(f"{APT} upgrade")
         assert version_of(held) == newest
+
+
+def test_a_host_is_set_up_as_the_pages_say(packages: tuple[str, Packages], tmp_path: Path) -> None:
+    """docs/charon.md and docs/operating.md, line by line: charon, then the controller beside it."""
+    suite, built = packages
+    house = tmp_path / "wheelhouse"
+    house.mkdir()
+    try:
+        wheelhouse.fill(house, [wheelhouse.PYTHONS[suite]], "tui")
+    except UnavailableError as error:
+        pytest.skip(f"no package index: {error}")
+    with host(suite, "byhand", "10.4.0.1", tmp_path / "vici") as clean:
+        deliver_to(clean, built)
+        clean.copy("/root/wheelhouse", {p.name: p.read_bytes() for p in house.iterdir()})
+        clean.write("/etc/apt/apt.conf.d/90yes", 'APT::Get::Assume-Yes "true";\n')
+        for page in ("charon.md", "operating.md"):
+            clean.run("cd /root; set -ex\n" + documented(page))
+
+        assert clean.run("dpkg-query -W -f '${Version}' charon-systemd") == built.version
+        assert clean.run("vici-mif --version").split()[-1] == __version__
+        assert "[Service]" in clean.run("vici-mif units")
+
+
+def documented(page: str) -> str:
+    """What a page tells to type on the host."""
+    found = ON_THE_HOST.search((ROOT / "docs" / page).read_text())
+    assert found, page
+    return "export DEBIAN_FRONTEND=noninteractive\n" + found[1]
 
 
 def newest_of(at: Host) -> str:

@@ -1,71 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of README.md's section on the rig, one after the other, as they stand there."""
+"""The commands of README.md's sections on packages and on the rig, as they stand there."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import ROOT, Needs
-
-HEADING = "## Container rig"
-
-
-def commands() -> list[str]:
-    """The indented lines of the section."""
-    section = (ROOT / "README.md").read_text().partition(f"{HEADING}\n")[2].partition("\n## ")[0]
-    return re.findall(r"^    (\S.*)$", section, re.MULTILINE)
+from tests import readme
+from tests.docker.conftest import ROOT, Needs, has_image
+from vici_mif.build.charon import default_patches
+from vici_mif.build.deb import series_for
+from vici_mif.build.wheelhouse import PYTHONS
 
 
-def script(lines: list[str]) -> str:
-    """As they are typed; Debian 12's compose has another name."""
+def composed(lines: list[str]) -> list[str]:
+    """Debian 12's compose has another name."""
     compose = ["docker", "compose", "version"]
     own = subprocess.run(compose, capture_output=True, check=False).returncode == 0
     if not own and not shutil.which("docker-compose"):
         pytest.skip("no docker compose: install docker-compose (scripts/packages rig)")
-    text = "\n".join(["set -ex", *lines])
-    return text if own else text.replace("docker compose", "docker-compose")
+    return [line if own else line.replace("docker compose", "docker-compose") for line in lines]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path) -> dict[str, str]:
     name = f"rig-readme-{os.getpid()}"
     # what runs this test is installed: make need not do it again
     stamp = tmp_path / "installed"
     stamp.touch()
     flags = f"VENV={sys.prefix} STAMP={stamp}"
-    own = {**os.environ, "COMPOSE_PROJECT_NAME": name, "MAKEFLAGS": f"-- {flags}"}
-    yield own
-    tidy = script(["cd docker", "docker compose down -v -t 2"])
-    subprocess.run(["bash", "-c", tidy], cwd=ROOT, env=own, capture_output=True, check=False)
+    return {**os.environ, "COMPOSE_PROJECT_NAME": name, "MAKEFLAGS": f"-- {flags}"}
 
 
-@pytest.mark.timeout(900)
-def test_the_commands_do_what_stands_there(
-    needs_images: Needs, environment: dict[str, str]
-) -> None:
-    """All of them succeed; the tunnel of the uplink that went is answered over the other."""
-    needs_images("ours-6.1.0")
-    lines = commands()
-    assert lines[0] == "make images"
+@pytest.fixture
+def alone(environment: dict[str, str]) -> Iterator[None]:
+    """Whatever happens, nothing of the rig is left."""
+    yield
+    (tidy,) = composed(["docker compose down -v -t 2"])
+    command = ["bash", "-c", tidy]
+    subprocess.run(command, cwd=ROOT / "docker", env=environment, capture_output=True, check=False)
+
+
+def typed(
+    lines: list[str], environment: dict[str, str], seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """In one shell, in the tree; all of them have to succeed."""
     done = subprocess.run(
-        ["bash", "-c", script(lines)],
+        ["bash", "-c", "\n".join(["set -ex", *lines])],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=seconds,
         check=False,
     )
-
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.timeout(900)
+def test_the_rig_does_what_stands_there(
+    needs_images: Needs, environment: dict[str, str], alone: None
+) -> None:
+    """All of them succeed; the tunnel of the uplink that went is answered over the other."""
+    needs_images("ours-6.1.0")
+    lines = readme.commands("Container rig")
+    assert lines[0] == "make images"
+    done = typed(composed(lines), environment, 600)
+
     assert "peer hq  up" in done.stdout
     assert "peer hq  degraded" in done.stdout
     assert " 0% packet loss" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_packages_and_wheels_are_made(engine: None, environment: dict[str, str]) -> None:
+    """Below dist/: packages of each suite with every patch of its series, wheels for its Python."""
+    for suite in PYTHONS:
+        has_image(suite)
+    done = typed(readme.commands("On Debian's strongSwan"), environment, 7000)
+    if "skipped: " in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+
+    for suite, python in PYTHONS.items():
+        wanted = {f"debian/patches/vici-mif/{name}" for name in patches(suite)}
+        assert packed(ROOT / "dist" / suite) == wanted
+        tag = f"cp{python.replace('.', '')}"
+        assert list((ROOT / "dist/wheelhouse").glob(f"pydantic_core-*-{tag}-*.whl"))
+    assert list((ROOT / "dist/wheelhouse").glob("vici_mif-*.whl"))
+    assert list((ROOT / "dist").glob("vici_mif-*.tar.gz"))
+
+
+def patches(suite: str) -> list[str]:
+    """Names of the series that stands on what this suite has."""
+    return [patch.name for patch in series_for(default_patches(), suite).patches]
+
+
+def packed(directory: Path) -> set[str]:
+    """The patches of ours in the source package that the packages were built from."""
+    with tarfile.open(next(directory.glob("strongswan_*+mif*.debian.tar.xz"))) as source:
+        return {name for name in source.getnames() if "/vici-mif/" in name}
