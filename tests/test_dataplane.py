@@ -16,6 +16,7 @@ from vici_mif.core.ground.dataplane import (
     Inner,
     Numbers,
     guard,
+    guard_inner,
     host_lives,
     inner,
     join,
@@ -272,6 +273,22 @@ def test_guard() -> None:
     assert made.uplinks == ("eth0", "eth1")
     assert made.exempt == (ip_network("192.0.2.0/24"), ip_network("203.0.113.1/32"))
     assert made.kernel_esp
+
+
+def test_inner_addresses_are_guarded() -> None:
+    """Each against what lies behind the peer in its own IP version, on the uplinks."""
+    six = ip_network("fd00:100::/48")
+    slots = slots_of([ip_address("10.9.0.1"), ip_address("10.9.0.2"), ip_address("fd09::2")])
+    made = guard_inner(Inner(slots, (LAN, six), False, False, False, 1400), PATHS, LINKS)
+
+    assert made is not None
+    assert {(str(s.local), s.remote) for s in made.selectors} == {
+        ("10.9.0.1/32", LAN),
+        ("10.9.0.2/32", LAN),
+        ("fd09::2/128", six),
+    }
+    assert made.uplinks == ("eth0", "eth1")
+    assert guard_inner(Inner((), (LAN,), False, False, False, 1400), PATHS, LINKS) is None
 
 
 def test_nothing_to_guard() -> None:

@@ -173,6 +173,20 @@ def test_the_controller_keeps_what_it_laid() -> None:
     assert len(world.actions(a.KeepFootprints)) <= 3
 
 
+def test_what_rules_lead_is_guarded_at_boot_as_well() -> None:
+    """On every link that the configuration would take; the file need not say it."""
+    wish = parse([Source("c", "version: 1\nconnections: {hq: {links: [eth0, 'wwan*']}}\n")])
+    found = footprint.at_boot(ROAD, wish.connections["hq"])
+
+    assert found.guard is not None
+    assert {(str(s.local), str(s.remote)) for s in found.guard.selectors} == {
+        ("10.9.0.1/32", "10.100.0.0/16"),
+        ("10.9.0.2/32", "10.100.0.0/16"),
+        ("fd09::2/128", "fd00:100::/64"),
+    }
+    assert found.guard.uplinks == ("eth0", "wwan*")
+
+
 def test_in_mode_one_the_guard_is_kept() -> None:
     """Selectors, uplinks, and who is exempt; sizes are a matter of paths that are there."""
     world = World(connection=SITE).start().run(30)

@@ -17,6 +17,7 @@ import pytest
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
+from tests.real.networkd import networkd
 from tests.real.rig import UPLINKS, Controller, all_home, on, ping, running
 from tests.real.traffic import Traffic
 from tests.real.under_ping import Pinging
@@ -96,6 +97,25 @@ def test_rules_and_routes_are_put_back(
 
     assert client.status().daemon.restored.routing >= 3
     assert "put back" in client.command("status").stdout
+    assert flows.tcp_failures() == []
+    assert client.peer.authentications == 1
+
+
+def test_networkd_restarts(client: Controller, flows: Traffic) -> None:
+    """With its defaults it deletes rules that are not its own: put back each time, flows go on."""
+    lab, at = client.lab, time.time()
+    before = sorted(rig.ours(lab))
+    with networkd(lab) as daemon:
+        for number in range(1, 4):
+            with monitored(lab) as told:
+                daemon.restart()
+                eventually(lambda t=told: any(deleted for _, deleted in t()), 20)
+                eventually(lambda: sorted(rig.ours(lab)) == before, 20)
+                said("networkd restarted", told()[-1][0] - min(at for at, gone in told() if gone))
+            assert client.status().daemon.restored.routing >= number
+    eventually(flows.flowing)
+    said("longest silence of a flow", flows.silence(at))
+
     assert flows.tcp_failures() == []
     assert client.peer.authentications == 1
 

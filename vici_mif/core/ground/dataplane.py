@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import ip_network
+from itertools import chain, product
 
 from vici_mif.core.family.family import Slot
 from vici_mif.core.ground.mtu import floored, segment
@@ -310,16 +311,22 @@ def _guard(
     )
 
 
-def guard_bare(wish: Inner, paths: Sequence[Path], all_links: Sequence[Link]) -> GuardWish | None:
-    """Mode per-path: tunnels that no rule of ours leads are guarded as in mode one."""
-    selectors = [
+def guard_inner(wish: Inner, paths: Sequence[Path], all_links: Sequence[Link]) -> GuardWish | None:
+    """Mode per-path: what comes from an inner address.
+
+    Rules and `unreachable` refuse it too, until others take them away: systemd-networkd deletes
+    all rules, charon's with them, and user-space ESP has no policies to catch the packets.
+    """
+    return _guard(from_inner(wish.slots, wish.remotes), paths, all_links, wish.kernel_esp)
+
+
+def from_inner(slots: Iterable[Slot], remotes: Iterable[IPNetwork]) -> list[Selector]:
+    """What goes from any of these addresses to what lies behind the peer."""
+    return [
         Selector(host(address), remote)
-        for index in sorted(wish.bare)
-        for address in (wish.slots[index] if index < len(wish.slots) else ())
-        for remote in wish.remotes
+        for address, remote in product(chain.from_iterable(slots), remotes)
         if remote.version == address.version
     ]
-    return _guard(selectors, paths, all_links, wish.kernel_esp)
 
 
 def join_guards(parts: Iterable[GuardWish | None]) -> GuardWish | None:

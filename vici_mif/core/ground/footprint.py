@@ -30,7 +30,7 @@ class Footprint:
 
     peer: str
     per_path: bool
-    """Inner sources are led by rules of ours; else the guard is all there is."""
+    """Inner sources are led by rules of ours, and guarded as well; else the guard is all."""
     kernel_esp: bool = True
     slots: tuple[Slot, ...] = ()
     """Inner addresses that were given last."""
@@ -39,6 +39,7 @@ class Footprint:
     bare: frozenset[int] = frozenset()
     """Slots that no rule of ours leads."""
     guard: GuardWish | None = None
+    """Of what no rule of ours leads."""
 
     @property
     def is_empty(self) -> bool:
@@ -88,10 +89,17 @@ def _guard(
 
 def at_boot(footprint: Footprint, config: ConnectionConfig) -> Footprint:
     """The same before any link is there: every link that the configuration would take counts."""
-    if footprint.guard is None:
+    guard = footprint.guard or _inner_guard(footprint)
+    if guard is None:
         return footprint
-    links = dict.fromkeys([*map(wildcard, config.links), *footprint.guard.uplinks])
-    return replace(footprint, guard=replace(footprint.guard, uplinks=tuple(links)))
+    links = dict.fromkeys([*map(wildcard, config.links), *guard.uplinks])
+    return replace(footprint, guard=replace(guard, uplinks=tuple(links)))
+
+
+def _inner_guard(footprint: Footprint) -> GuardWish | None:
+    """Of what rules lead: networkd deletes them when it starts, which is soon at boot."""
+    selectors = tuple(dataplane.from_inner(footprint.slots, footprint.remotes))
+    return GuardWish(selectors, (), (), footprint.kernel_esp) if selectors else None
 
 
 def wildcard(link: LinkMatch) -> str:

@@ -113,7 +113,7 @@ class Ground:
                 self.slots if leads else (),
                 self.remotes if leads else (),
                 self._bare(scene) if leads and scene.kernel_esp else frozenset(),
-                self._guard and replace(self._guard, clamps=()),
+                None if leads or self._guard is None else replace(self._guard, clamps=()),
             )
         return self._last if self._last and not self._last.is_empty else None
 
@@ -122,7 +122,8 @@ class Ground:
         return footprint.steering(self._numbers, self._last) if self._last else Steering()
 
     def guard_before(self) -> GuardWish | None:
-        return self._last.guard if self._last else None
+        """The same: the one wished last, or what stood before us."""
+        return self._guard or (self._last.guard if self._last else None)
 
     def steering(self, scene: Scene) -> Steering:
         links = dataplane.links(self._numbers, scene.paths.usable())
@@ -138,7 +139,7 @@ class Ground:
     def _guarding(self, scene: Scene) -> GuardWish | None:
         paths = scene.paths.all()
         if scene.shape.per_path:
-            return dataplane.guard_bare(self._inner(scene), paths, scene.links)
+            return dataplane.guard_inner(self._inner(scene), paths, scene.links)
         names = [t.name for t in scene.templates]
         return dataplane.guard(
             scene.connection, names, paths, scene.links, scene.kernel_esp, self._reckon(scene)
