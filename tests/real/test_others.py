@@ -46,6 +46,13 @@ def flush_rules(lab: Lab) -> None:
     lab.client.exec(["ip", "-force", "-batch", "-"], stdin=batch + "\n", check=False)
 
 
+def flush_all_rules(lab: Lab) -> None:
+    """`ip rule flush` as typed: charon's rule goes too; the kernel's own are put back."""
+    ip(lab, "rule flush")
+    ip(lab, "rule add pref 32766 lookup main")
+    ip(lab, "rule add pref 32767 lookup default")
+
+
 def flush_routes(lab: Lab) -> None:
     """Its `ManageForeignRoutes`."""
     ip(lab, "route flush table all proto 77")
@@ -81,7 +88,7 @@ def restored_within(lab: Lab, take: Callable[[Lab], None], bound: float) -> floa
     return time.monotonic() - at
 
 
-@pytest.mark.parametrize("take", [flush_rules, flush_routes])
+@pytest.mark.parametrize("take", [flush_rules, flush_all_rules, flush_routes])
 def test_rules_and_routes_are_put_back(
     client: Controller, flows: Traffic, take: Callable[[Lab], None]
 ) -> None:
