@@ -14,8 +14,7 @@ from typing import Protocol
 
 from vici_mif.core import events as e
 from vici_mif.core.health.watching import Request, Watching
-from vici_mif.core.model import IPAddress, Pair, Sa
-from vici_mif.core.probe import Echo, ProbeWish
+from vici_mif.core.model import Echo, IPAddress, Pair, ProbeWish, Sa
 
 
 class Stage(Protocol):

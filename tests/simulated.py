@@ -18,12 +18,12 @@ from tests.echoes import Echoes
 from tests.journals import BASE, Asked, Kept, Started
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.health.watching import Watching
 from vici_mif.core.model import (
     Child,
     ChildTemplate,
     Connection,
+    Footprint,
     GuardWish,
     IPAddress,
     Link,

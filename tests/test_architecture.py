@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import ast
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "vici_mif"
+DOC = PACKAGE.parent / "docs/architecture.md"
 IMPURE = {
     "asyncio",
     "logging",
@@ -53,7 +56,7 @@ def modules(folder: str) -> list[Path]:
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of what a module imports, outside of `if TYPE_CHECKING`."""
+    """Full names of what a module imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -85,6 +88,39 @@ def test_core_is_pure(path: Path) -> None:
 
     assert not {name.partition(".")[0] for name in names} & IMPURE
     assert not of_ours(path, "edges") | of_ours(path, "shell") | of_ours(path, "lab")
+
+
+def rooms(path: Path) -> set[str]:
+    """Rooms of the core, which are its folders and the files beside them, that a module needs."""
+    names = (name.split(".") for name in imported(path) if name.startswith("vici_mif.core."))
+    return {parts[2] for parts in names}
+
+
+def needs() -> dict[str, set[str]]:
+    """Each room of the core with those that it needs."""
+    found: dict[str, set[str]] = {}
+    for path in modules("core"):
+        room = path.relative_to(PACKAGE / "core").parts[0].removesuffix(".py")
+        found[room] = found.get(room, set()) | rooms(path) - {room}
+    return {room: needed for room, needed in found.items() if room != "__init__"}
+
+
+def test_the_rooms_of_the_core_stand_on_each_other() -> None:
+    """As docs/architecture.md has them: each needs only rooms that stand above it there."""
+    table = DOC.read_text().partition("| room | about |\n")[2].partition("\n\n")[0]
+    lines = [re.findall(r"`(\w+)/?`", line.split("|")[1]) for line in table.splitlines()[1:]]
+    told = {room: number for number, line in enumerate(lines) for room in line}
+    upside = [(a, b) for a, needed in needs().items() for b in needed if told[a] < told[b]]
+
+    assert told.keys() == needs().keys()
+    assert not upside
+
+
+def test_no_two_rooms_of_the_core_need_each_other() -> None:
+    """There is a ground floor, and a next one: no way leads back."""
+    floors = list(TopologicalSorter(needs()).static_order())
+
+    assert floors.index("model") < floors.index("events") < floors.index("planner")
 
 
 @pytest.mark.parametrize("path", modules("core"), ids=identify)

@@ -20,8 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.namespace import eventually, ip, own_namespace
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import Order, OrderKind
+from vici_mif.core.model import Footprint, Order, OrderKind
 from vici_mif.edges import footprints, orders
 from vici_mif.edges.control import hold_namespace
 

@@ -14,7 +14,6 @@ from vici_mif.core.ground.dataplane import (
     MAIN,
     UNDERNEATH,
     Inner,
-    Numbers,
     guard,
     guard_inner,
     host_lives,
@@ -35,6 +34,7 @@ from vici_mif.core.model import (
     XfrmInterface,
 )
 from vici_mif.core.paths.ranking import Path
+from vici_mif.core.wish.numbers import Numbers
 
 GW = ip_address("203.0.113.1")
 X, Y = ip_address("192.0.2.1"), ip_address("198.51.100.1")

@@ -15,10 +15,10 @@ from tests.simulated import ROAD_WARRIOR, SITE, THREE, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.ground import footprint
-from vici_mif.core.ground.dataplane import Numbers, join_guards
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import GuardWish, OrderKind, Selector
+from vici_mif.core.ground.dataplane import join_guards
+from vici_mif.core.model import Footprint, GuardWish, OrderKind, Selector
 from vici_mif.core.wish.config import LinkMatch, Source, parse
+from vici_mif.core.wish.numbers import Numbers
 from vici_mif.edges import footprints
 
 LAN, FAR = ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16")

@@ -13,8 +13,7 @@ from vici_mif.core.figures import figures
 from vici_mif.core.figures.figures import Counted
 from vici_mif.core.gateway import told
 from vici_mif.core.gateway.gateway import Gateway
-from vici_mif.core.gateway.source import Source, SourceCounts
-from vici_mif.core.model import Child, Order, OrderKind, Sa
+from vici_mif.core.model import Child, Order, OrderKind, Sa, Source, SourceCounts
 from vici_mif.core.planner import Planner
 from vici_mif.core.status import Clock, FamilyStatus, GatewayStatus
 from vici_mif.core.wish.config import Source as Text

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vici_mif.core.health.health import ENOUGH, LATE_DELAY, START_DELAY, WINDOW, Health
-from vici_mif.core.model import PathName
-from vici_mif.core.probe import Echo, Limit, ProbeWish, Verdict
+from vici_mif.core.model import Echo, Limit, PathName, ProbeWish, Verdict
 
 INNER = ip_address("10.9.0.1")
 NEAR, FAR = ip_address("10.100.0.1"), ip_address("10.100.0.2")

@@ -32,8 +32,7 @@ from vici_mif.core.family import pins
 from vici_mif.core.journal import codec, lines, state
 from vici_mif.core.journal.codec import CodecError
 from vici_mif.core.journal.replay import ReplayError, Skipped
-from vici_mif.core.model import FromEnvironment, FromFile, OrderKind
-from vici_mif.core.probe import Verdict
+from vici_mif.core.model import FromEnvironment, FromFile, OrderKind, Verdict
 from vici_mif.core.status import PathChange
 from vici_mif.core.wish.config import Config, Source, parse
 
@@ -362,7 +361,7 @@ def test_a_planner_that_breaks(told: list[str], monkeypatch: pytest.MonkeyPatch)
         raise ValueError("a mistake of ours")
 
     with monkeypatch.context() as patched:
-        patched.setattr("vici_mif.core.peer.Peer.observe", broken)
+        patched.setattr("vici_mif.core.peers.peer.Peer.observe", broken)
         first = differing(told)[0]
         at = first.line.number - 1
         last = {key: value for key, value in json.loads(told[at]).items() if key != "actions"}

@@ -221,7 +221,7 @@ def test_a_mistake_of_the_planner_is_noted(
 
     kept = Kept(world, JournalFile(tmp_path))
     with monkeypatch.context() as patched:
-        patched.setattr("vici_mif.core.peer.Peer.observe", broken)
+        patched.setattr("vici_mif.core.peers.peer.Peer.observe", broken)
         with pytest.raises(ValueError, match="a mistake of ours"):
             kept.tell()
         kept.journal.close()

@@ -15,8 +15,8 @@ from tests.namespace import PATIENCE
 from tests.simulated import Gateway, World, link
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.ground.dataplane import Numbers
 from vici_mif.core.wish.budget import LINKS
+from vici_mif.core.wish.numbers import Numbers
 
 MB = 1024 * 1024
 

@@ -16,9 +16,9 @@ from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.figures import figures
 from vici_mif.core.figures.figures import MOST_GONE, Counted
-from vici_mif.core.figures.tally import Histogram
 from vici_mif.core.figures.text import Text
 from vici_mif.core.figures.traffic import Traffic
+from vici_mif.core.health.tally import Histogram
 from vici_mif.core.model import OrderKind
 from vici_mif.shell import render
 

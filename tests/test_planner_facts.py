@@ -19,8 +19,7 @@ from tests.simulated import ROAD_WARRIOR, SITE, THREE, World
 from tests.thorough import thorough
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.model import Child, Connection, Link, OrderKind, Sa
-from vici_mif.core.probe import ProbeWish, Verdict
+from vici_mif.core.model import Child, Connection, Link, OrderKind, ProbeWish, Sa, Verdict
 from vici_mif.core.wish.config import Source, parse
 
 MOST_AT_ONCE = 40

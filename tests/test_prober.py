@@ -14,8 +14,7 @@ import pytest
 
 from tests.namespace import ip, own_namespace
 from vici_mif.core.events import PathHealth
-from vici_mif.core.model import IPAddress, PathName
-from vici_mif.core.probe import Echo, ProbeWish, Verdict
+from vici_mif.core.model import Echo, IPAddress, PathName, ProbeWish, Verdict
 from vici_mif.edges.echo import HEADER, INNER_BYTES, PAYLOAD, REPLY, Echoes, checksum
 from vici_mif.edges.prober import Prober
 

@@ -12,8 +12,7 @@ from tests.simulated import GATEWAY, ROAD_WARRIOR, RTT, SITE, World, link
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.health.passive import FIRST_DELAY
-from vici_mif.core.model import ChildTemplate
-from vici_mif.core.probe import Verdict
+from vici_mif.core.model import ChildTemplate, Verdict
 from vici_mif.core.status import PathStatus
 
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))

@@ -15,7 +15,7 @@ import pytest
 
 from tests.namespace import ip, own_namespace
 from vici_mif.core.events import SourcesSeen
-from vici_mif.core.gateway.source import Source, SourceCounts, SourceWish
+from vici_mif.core.model import Source, SourceCounts, SourceWish
 from vici_mif.edges import nft, sources
 from vici_mif.edges.sources import FAMILY, TABLE, Sources
 

@@ -10,8 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from vici_mif.core.health.watching import Watching
-from vici_mif.core.model import PathName
-from vici_mif.core.probe import Echo, ProbeWish, Verdict
+from vici_mif.core.model import Echo, PathName, ProbeWish, Verdict
 
 TARGET = ip_address("10.100.0.1")
 RTT = 0.01

@@ -10,10 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vici_mif.core.gateway.source import SourceWish
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import GuardWish, IPAddress, Order, Pair, Section, Steering
-from vici_mif.core.probe import ProbeWish
+from vici_mif.core.model import (
+    Footprint,
+    GuardWish,
+    IPAddress,
+    Order,
+    Pair,
+    ProbeWish,
+    Section,
+    SourceWish,
+    Steering,
+)
 from vici_mif.core.status import PathChange
 
 # --- requests of the series (docs/vici.md) ---------------------------------

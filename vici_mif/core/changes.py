@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from vici_mif.core.actions import PathsChanged
 from vici_mif.core.paths.path import PathState
 from vici_mif.core.paths.ranking import Path
-from vici_mif.core.peer import Peer
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.status import PathChange
 from vici_mif.core.turn import Turn
 

@@ -11,10 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vici_mif.core.gateway.source import Source, SourceCounts
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import Connection, IPAddress, Link, Order, OrderKind, Sa
-from vici_mif.core.probe import ProbeWish, Verdict
+from vici_mif.core.model import (
+    Connection,
+    Footprint,
+    IPAddress,
+    Link,
+    Order,
+    OrderKind,
+    ProbeWish,
+    Sa,
+    Source,
+    SourceCounts,
+    Verdict,
+)
 from vici_mif.core.wish.config import Config
 
 # --- charon ----------------------------------------------------------------

@@ -9,7 +9,7 @@ from vici_mif.core import events as e
 from vici_mif.core.actions import Probe
 from vici_mif.core.family import stock
 from vici_mif.core.model import PathName
-from vici_mif.core.peer import Peer
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Request
 from vici_mif.core.turn import Turn
 

@@ -24,18 +24,16 @@ from vici_mif.core.actions import (
 from vici_mif.core.byhand import progress
 from vici_mif.core.changes import Changes
 from vici_mif.core.ground import dataplane
-from vici_mif.core.ground.dataplane import Numbers
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import GuardWish, Order, OrderKind, Steering
-from vici_mif.core.peer import Peer
+from vici_mif.core.model import Footprint, GuardWish, Order, OrderKind, ProbeWish, Steering
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.peers.retired import Retired
 from vici_mif.core.peers.rivalry import Rivalry
-from vici_mif.core.probe import ProbeWish
 from vici_mif.core.requests import Book, Request
 from vici_mif.core.status import Clock, Status
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish import budget
 from vici_mif.core.wish.config import Config, ConnectionConfig
+from vici_mif.core.wish.numbers import Numbers
 from vici_mif.core.world import World
 
 STOP_DELAY = 5.0

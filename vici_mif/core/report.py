@@ -11,7 +11,7 @@ from vici_mif.core import status as s
 from vici_mif.core.byhand import progress
 from vici_mif.core.family.family import Tunnel
 from vici_mif.core.paths.ranking import Path
-from vici_mif.core.peer import Peer
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Book
 from vici_mif.core.world import World
 

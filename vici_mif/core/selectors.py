@@ -6,7 +6,13 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import ip_address, ip_network, summarize_address_range
 
-from vici_mif.core.model import ChildTemplate, IPNetwork, Selector
+from vici_mif.core.model import ChildTemplate, IPAddress, IPNetwork, Selector
+
+
+@lru_cache(maxsize=4096)
+def host(address: IPAddress) -> IPNetwork:
+    """The address alone, as a network."""
+    return ip_network(address)
 
 
 @lru_cache(maxsize=4096)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from vici_mif.core import events as e
-from vici_mif.core.byhand.orders import Orders
 from vici_mif.core.model import Connection, IPAddress, Link, Sa
+from vici_mif.core.orders import Orders
 
 LIBIPSEC = "kernel-libipsec"
 

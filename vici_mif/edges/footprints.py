@@ -13,8 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import GuardWish, Selector
+from vici_mif.core.model import Footprint, GuardWish, Selector
 from vici_mif.edges import files
 
 SCHEMA = "vici-mif/footprints/1"

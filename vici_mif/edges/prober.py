@@ -11,11 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from vici_mif.core.events import PathHealth
-from vici_mif.core.figures.tally import Tally
-from vici_mif.core.figures.traffic import PathKey
+from vici_mif.core.health.tally import Tally
 from vici_mif.core.health.watching import Request, Watching
-from vici_mif.core.model import IPAddress
-from vici_mif.core.probe import Echo, ProbeWish
+from vici_mif.core.model import Echo, IPAddress, PathKey, ProbeWish
 from vici_mif.edges.echo import Echoes
 
 Emit = Callable[[PathHealth], None]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from vici_mif.core.events import SourcesSeen
-from vici_mif.core.gateway.source import Source, SourceCounts, SourceWish
+from vici_mif.core.model import Source, SourceCounts, SourceWish
 from vici_mif.edges import nft
 from vici_mif.edges.nft import Expression, NftError
 

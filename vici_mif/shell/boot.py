@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vici_mif.core.ground import dataplane, footprint
-from vici_mif.core.ground.dataplane import Numbers
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import GuardWish, OrderKind, Steering
+from vici_mif.core.model import Footprint, GuardWish, OrderKind, Steering
 from vici_mif.core.wish import budget
 from vici_mif.core.wish.config import Config
+from vici_mif.core.wish.numbers import Numbers
 from vici_mif.edges import footprints, guard, orders, steering
 from vici_mif.edges.control import hold_namespace
 from vici_mif.edges.files import FileError

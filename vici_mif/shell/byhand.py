@@ -8,9 +8,9 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 
-from vici_mif.core.byhand.orders import covers
 from vici_mif.core.byhand.progress import WAITS, unknown
 from vici_mif.core.model import OrderKind, PathName
+from vici_mif.core.orders import covers
 from vici_mif.core.status import PathStatus, Status, TunnelStatus
 from vici_mif.core.wish.config import Config
 from vici_mif.edges.control import NoController, Question

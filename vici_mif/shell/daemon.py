@@ -17,8 +17,7 @@ from typing import Any
 from vici_mif.core import events
 from vici_mif.core.gateway import told
 from vici_mif.core.gateway.gateway import Gateway
-from vici_mif.core.ground.footprint import Footprint
-from vici_mif.core.model import Link
+from vici_mif.core.model import Footprint, Link
 from vici_mif.core.planner import Planner
 from vici_mif.core.status import Clock, Status
 from vici_mif.core.wish.config import Config, ConfigError

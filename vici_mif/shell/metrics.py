@@ -11,7 +11,7 @@ from vici_mif.core import events
 from vici_mif.core.events import Event
 from vici_mif.core.figures import figures, text
 from vici_mif.core.figures.figures import Counted
-from vici_mif.core.peer import Peer
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.status import Status
 from vici_mif.core.world import World
 from vici_mif.edges.prober import Prober

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from vici_mif.core import swan
-from vici_mif.core.byhand.orders import Orders, covers
 from vici_mif.core.events import OrderCleared, OrderGiven
 from vici_mif.core.family.family import home_of
 from vici_mif.core.model import Order, OrderKind, Sa
+from vici_mif.core.orders import Orders, covers
 from vici_mif.core.status import OrderStatus
 from vici_mif.edges import footprints, guard, orders, sources, vici
 from vici_mif.edges.steering import Range, clean

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
 from vici_mif.core.events import Event
-from vici_mif.core.gateway.source import SourceWish
-from vici_mif.core.model import GuardWish, Link, Route, Rule, Sa, Steering
-from vici_mif.core.probe import ProbeWish
+from vici_mif.core.model import GuardWish, Link, ProbeWish, Route, Rule, Sa, SourceWish, Steering
 
 QUIET = {"tag", "message"}  # a tag means nothing to people; a message may name secrets
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vici_mif.core.byhand.orders import covers, means, spis, whole
 from vici_mif.core.byhand.progress import unknown
 from vici_mif.core.events import OrderCleared, OrderGiven
 from vici_mif.core.family.closing import Closing
 from vici_mif.core.family.family import Tunnel
 from vici_mif.core.model import Order, OrderKind, Sa
+from vici_mif.core.orders import covers, means, spis, whole
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.config import ConnectionConfig

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from vici_mif.core.byhand.orders import Orders, covers
 from vici_mif.core.events import OrderCleared
 from vici_mif.core.family.family import Tunnel
 from vici_mif.core.model import OrderKind, PathName
+from vici_mif.core.orders import Orders, covers
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.ranking import quality
 from vici_mif.core.wish.config import ConnectionConfig

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from vici_mif.core.actions import CreateChild, ReadSa, TerminateChild
-from vici_mif.core.family.family import SPARE, Slot, Tunnel, template_of
+from vici_mif.core.family.family import SPARE, Tunnel, template_of
 from vici_mif.core.family.mode import Shape
 from vici_mif.core.family.slots import own
-from vici_mif.core.ground.dataplane import Numbers, host, if_id
-from vici_mif.core.model import ChildTemplate, IPAddress, PathName, Sa
+from vici_mif.core.model import ChildTemplate, IPAddress, PathName, Sa, Slot
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.ranking import quality
 from vici_mif.core.requests import Key
+from vici_mif.core.selectors import host
 from vici_mif.core.turn import Turn
+from vici_mif.core.wish.numbers import Numbers
 
 UNSEEN_DELAY = 3.0
 """Seconds for a child that was opened to show itself."""
@@ -155,7 +156,7 @@ class Children:
                 f"{template.name}@{tunnel.home or SPARE}" if inner else template.name,
                 tuple(str(host(a)) for a in inner) if ours else (),
                 (),
-                if_id(self.numbers, index or 0) if numbered else None,
+                self.numbers.if_id(index or 0) if numbered else None,
             ),
             CHILD_DELAY,
         )

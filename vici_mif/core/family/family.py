@@ -12,11 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from vici_mif.core.model import Child, IPAddress, PathName, Sa
+from vici_mif.core.model import Child, IPAddress, PathName, Sa, Slot
 from vici_mif.core.selectors import network
-
-Slot = tuple[IPAddress, ...]
-"""The inner addresses of one tunnel: one of each IP version the family has."""
 
 SPARE = "spare"
 """Stands in a child's name for the home: no path is called so."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vici_mif.core.family.family import Slot, Tunnel, is_called_spare, used_slots
+from vici_mif.core.family.family import Tunnel, is_called_spare, used_slots
 from vici_mif.core.family.orphans import Orphans
-from vici_mif.core.model import PathName, Sa
+from vici_mif.core.model import PathName, Sa, Slot
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.wish.config import LinkMatch
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vici_mif.core.family.children import Children, first
-from vici_mif.core.family.family import Family, Slot, Tunnel
+from vici_mif.core.family.family import Family, Tunnel
 from vici_mif.core.family.growth import Growth
 from vici_mif.core.family.homes import Homes
 from vici_mif.core.family.mode import Shape, shape
-from vici_mif.core.model import ChildTemplate, Connection
+from vici_mif.core.model import ChildTemplate, Connection, Slot
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.config import ConnectionConfig

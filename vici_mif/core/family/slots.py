@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vici_mif.core.family.family import Slot, slots_of
-from vici_mif.core.model import IPAddress
+from vici_mif.core.family.family import slots_of
+from vici_mif.core.model import IPAddress, Slot
 
 
 def merged(before: Sequence[Slot], families: Iterable[Sequence[IPAddress]]) -> tuple[Slot, ...]:

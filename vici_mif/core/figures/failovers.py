@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from vici_mif.core.family.family import Tunnel
-from vici_mif.core.figures.tally import FAILOVER_BOUNDS, Histogram
+from vici_mif.core.health.tally import Histogram
 from vici_mif.core.model import PathName
 from vici_mif.core.paths.path import PathState
-from vici_mif.core.peer import Peer
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.world import World
+
+BOUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 180.0)
+"""Seconds. 165 s is what charon takes by itself with its default retransmission."""
 
 LINK, SILENT, REFUSED = "link", "silent", "refused"
 REASONS = (LINK, SILENT, REFUSED)
@@ -29,7 +32,7 @@ class Failovers:
     """Of one peer."""
 
     def __init__(self) -> None:
-        self.durations = Histogram(FAILOVER_BOUNDS)
+        self.durations = Histogram(BOUNDS)
         self.reasons: Counter[str] = Counter()
         self._broken: dict[PathName, Broken] = {}
 

@@ -13,9 +13,10 @@ from typing import get_args
 
 from vici_mif.core.figures.failovers import REASONS, AllFailovers
 from vici_mif.core.figures.gateway import gateway
-from vici_mif.core.figures.tally import Tally
 from vici_mif.core.figures.text import Text
-from vici_mif.core.figures.traffic import PathKey, Traffic
+from vici_mif.core.figures.traffic import Traffic
+from vici_mif.core.health.tally import Tally
+from vici_mif.core.model import PathKey
 from vici_mif.core.paths.path import WORKS, PathState
 from vici_mif.core.status import PathStatus, PeerState, PeerStatus, Status
 

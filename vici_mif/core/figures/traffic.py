@@ -7,10 +7,8 @@ along. So what came to each SA since the last look is credited to the path where
 
 from __future__ import annotations
 
+from vici_mif.core.model import PathKey
 from vici_mif.core.status import ChildStatus, Status
-
-PathKey = tuple[str, str]
-"""Peer and path, as configured."""
 
 
 class Traffic:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vici_mif.core.actions import AskPeer, CheckSources, ReadSa
 from vici_mif.core.events import SourcesSeen
 from vici_mif.core.gateway.families import Families
-from vici_mif.core.gateway.source import Source, SourceCheck, SourceCounts, SourceWish
+from vici_mif.core.model import Source, SourceCheck, SourceCounts, SourceWish
 from vici_mif.core.requests import Key
 from vici_mif.core.turn import Turn
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from vici_mif.core.gateway.source import Source
-from vici_mif.core.model import IPAddress, Sa
+from vici_mif.core.model import IPAddress, Sa, Source
 
 IKE_PORT = 500
 FORMER = 8

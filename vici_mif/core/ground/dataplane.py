@@ -20,12 +20,9 @@ T_default, so that of overlapping networks the longer prefix wins; of equal ones
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from ipaddress import ip_network
+from dataclasses import dataclass, replace
 from itertools import chain, product
 
-from vici_mif.core.family.family import Slot
 from vici_mif.core.ground.mtu import floored, segment
 from vici_mif.core.model import (
     Clamp,
@@ -38,12 +35,13 @@ from vici_mif.core.model import (
     Route,
     Rule,
     Selector,
+    Slot,
     Steering,
     XfrmInterface,
 )
 from vici_mif.core.paths.ranking import Path
-from vici_mif.core.selectors import protected
-from vici_mif.core.wish import budget
+from vici_mif.core.selectors import host, protected
+from vici_mif.core.wish.numbers import Numbers
 
 INNER, LINK, SPECIFIC, UNBOUND, LIVES = 0, 2, 6, 8, 9
 """Offsets in `rules`. Inner addresses come first: charon may put them on an uplink
@@ -61,54 +59,6 @@ LIBIPSEC_DEVICE = "ipsec0"
 
 TUN_MTU = 1400
 """Bytes; kernel-libipsec gives its device this one, whatever the paths would bear."""
-
-
-@dataclass(slots=True)
-class Numbers:
-    """Tables and preferences that are ours, handed out in a fixed order."""
-
-    tables: tuple[int, int]
-    rules: tuple[int, int]
-    first: int = 0
-    """Inner tables that the peers before have."""
-    _links: dict[str, int] = field(default_factory=dict)
-
-    def of(self, first: int) -> Numbers:
-        """For the peer whose inner tables begin there; links are everybody's."""
-        return replace(self, first=first)
-
-    def link_table(self, link: str) -> int:
-        """The same link keeps its table; one not asked for the longest time gives its own up.
-
-        At every step all links that are there are asked for, so that no two of them share one.
-        """
-        index = self._links.pop(link, None)
-        if index is None and len(self._links) < budget.LINKS:
-            index = len(self._links)
-        elif index is None:
-            index = self._links.pop(next(iter(self._links)))
-        self._links[link] = index
-        return self.tables[0] + index
-
-    @property
-    def default_table(self) -> int:
-        return self.tables[0] + budget.LINKS
-
-    def inner_table(self, slot: int) -> int:
-        return self.default_table + 1 + self.first + slot
-
-    def interface(self, slot: int) -> str:
-        """Of a tunnel, where the kernel does ESP."""
-        return f"mif{self.first + slot}"
-
-    def priority(self, offset: int) -> int:
-        return self.rules[0] + offset
-
-
-@lru_cache(maxsize=4096)
-def host(address: IPAddress) -> IPNetwork:
-    """The address alone, as a network."""
-    return ip_network(address)
 
 
 def links(numbers: Numbers, paths: Iterable[Path]) -> Steering:
@@ -179,17 +129,12 @@ def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
     )
 
 
-def if_id(numbers: Numbers, slot: int) -> int:
-    """The xfrm interface id of a tunnel: its table's number, ours alone."""
-    return numbers.inner_table(slot)
-
-
 def _interface(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> tuple[XfrmInterface, ...]:
     """Below IPv6's least MTU the kernel would take IPv6 off the interface."""
     if not wish.kernel_esp or not wish.established:
         return ()
     least = max((floored(wish.mtu, a.version) for a in slot), default=wish.mtu)
-    return (XfrmInterface(numbers.interface(index), if_id(numbers, index), least),)
+    return (XfrmInterface(numbers.interface(index), numbers.if_id(index), least),)
 
 
 def _device(numbers: Numbers, wish: Inner, index: int) -> str:

@@ -8,43 +8,20 @@ is a cache. As soon as charon tells what is true, that counts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from vici_mif.core.family.family import Slot
 from vici_mif.core.family.mode import wants_per_path
 from vici_mif.core.ground import dataplane
-from vici_mif.core.ground.dataplane import Inner, Numbers
-from vici_mif.core.model import ChildTemplate, Connection, GuardWish, IPNetwork, Steering
+from vici_mif.core.ground.dataplane import Inner
+from vici_mif.core.model import ChildTemplate, Connection, Footprint, GuardWish, Steering
 from vici_mif.core.paths.remotes import literal_address
-from vici_mif.core.selectors import networks
+from vici_mif.core.selectors import host, networks
 from vici_mif.core.wish.config import ConnectionConfig, LinkMatch
 from vici_mif.core.wish.inline import InlineConnection
+from vici_mif.core.wish.numbers import Numbers
 
 DYNAMIC = ("dynamic",)
 """What charon takes where a child names no selector."""
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """One peer's part. No secret is in it, and no address of a link as a source."""
-
-    peer: str
-    per_path: bool
-    """Inner sources are led by rules of ours, and guarded as well; else the guard is all."""
-    kernel_esp: bool = True
-    slots: tuple[Slot, ...] = ()
-    """Inner addresses that were given last."""
-    remotes: tuple[IPNetwork, ...] = ()
-    """What lies behind the peer."""
-    bare: frozenset[int] = frozenset()
-    """Slots that no rule of ours leads."""
-    guard: GuardWish | None = None
-    """Of what no rule of ours leads."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing of ours is laid for it."""
-        return not self.per_path and self.guard is None
 
 
 def declared(name: str, config: ConnectionConfig) -> Footprint | None:
@@ -84,7 +61,7 @@ def _guard(
         return None
     dialled = config.remotes.use or connection.remote_addrs
     outer = [address for text in dialled if (address := literal_address(text))]
-    return GuardWish(selectors, (), tuple(dataplane.host(address) for address in outer))
+    return GuardWish(selectors, (), tuple(host(address) for address in outer))
 
 
 def at_boot(footprint: Footprint, config: ConnectionConfig) -> Footprint:

@@ -10,24 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vici_mif.core.family.family import Slot, Tunnel
+from vici_mif.core.family.family import Tunnel
 from vici_mif.core.family.mode import Shape
 from vici_mif.core.family.slots import merged, own
 from vici_mif.core.ground import dataplane, footprint, mtu
-from vici_mif.core.ground.dataplane import Inner, Numbers
-from vici_mif.core.ground.footprint import Footprint
+from vici_mif.core.ground.dataplane import Inner
 from vici_mif.core.model import (
     ChildTemplate,
     Connection,
+    Footprint,
     GuardWish,
     IPNetwork,
     Link,
     Sa,
+    Slot,
     Steering,
 )
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.selectors import networks
 from vici_mif.core.wish.config import ConnectionConfig
+from vici_mif.core.wish.numbers import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +181,5 @@ class Ground:
             for tunnel in scene.tunnels
             for slot in tunnel.slots
             for child in tunnel.sa.children
-            if child.works and child.if_id_out != dataplane.if_id(self._numbers, slot)
+            if child.works and child.if_id_out != self._numbers.if_id(slot)
         )

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from vici_mif.core.figures.tally import Tally
-from vici_mif.core.probe import Echo, Limit, ProbeWish, Verdict
+from vici_mif.core.health.tally import Tally
+from vici_mif.core.model import Echo, Limit, ProbeWish, Verdict
 
 START_DELAY = 1.0
 """Seconds for the first answer at least: until then nobody knows how far the target is."""

@@ -19,11 +19,10 @@ from vici_mif.core.ground import mtu
 from vici_mif.core.health.mapping import Mapping
 from vici_mif.core.health.passive import Passive
 from vici_mif.core.health.trial import Trial
-from vici_mif.core.model import Child, IPAddress, IPNetwork, PathName
+from vici_mif.core.model import Child, Echo, IPAddress, IPNetwork, PathName, ProbeWish, Verdict
 from vici_mif.core.paths.path import PathState
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.ranking import Path
-from vici_mif.core.probe import Echo, ProbeWish, Verdict
 from vici_mif.core.seats.moves import Moves, answer_bytes
 from vici_mif.core.selectors import networks
 from vici_mif.core.turn import Turn

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from vici_mif.core.model import PathName
-from vici_mif.core.probe import Limit
+from vici_mif.core.model import Limit, PathName
 
 ENOUGH = 10
 """Tests in a row that are looked at together."""

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from itertools import count
 
 from vici_mif.core.events import PathHealth
-from vici_mif.core.figures.tally import Tally
-from vici_mif.core.figures.traffic import PathKey
 from vici_mif.core.health.health import Health, Target
-from vici_mif.core.model import IPAddress
-from vici_mif.core.probe import ProbeWish, Verdict
+from vici_mif.core.health.tally import Tally
+from vici_mif.core.model import IPAddress, PathKey, ProbeWish, Verdict
 
 TOGETHER_DELAY = 0.002
 """Seconds: what is due so soon goes out with what is due now."""

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping
 from functools import partial
 
 from vici_mif.core.actions import Unload
-from vici_mif.core.byhand.orders import keys_of, means
 from vici_mif.core.events import OrderCleared
 from vici_mif.core.family.closing import Closing
 from vici_mif.core.model import Order
-from vici_mif.core.peer import Peer
+from vici_mif.core.orders import keys_of, means
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Request
 from vici_mif.core.turn import Turn
 

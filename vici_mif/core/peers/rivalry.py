@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vici_mif.core.paths.ranking import quality
-from vici_mif.core.peer import Peer
 from vici_mif.core.peers.alternatives import Alternatives, Rival, protects
+from vici_mif.core.peers.peer import Peer
 from vici_mif.core.turn import Turn
 
 

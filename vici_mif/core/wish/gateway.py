@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from vici_mif.core.gateway.source import SourceCheck
+from vici_mif.core.model import SourceCheck
 from vici_mif.core.wish.inline import Frozen
 from vici_mif.core.wish.values import not_empty, one_text
 

@@ -9,8 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, IPvAnyAddress, model_validator
 from pydantic_core import PydanticCustomError
 
-from vici_mif.core.model import IPAddress
-from vici_mif.core.probe import Limit
+from vici_mif.core.model import IPAddress, Limit
 from vici_mif.core.wish.inline import Frozen
 from vici_mif.core.wish.values import Delay, Share
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vici_mif.core.model import IPAddress, PathName
+from vici_mif.core.model.address import IPAddress
+from vici_mif.core.model.link import PathName
 
 
 class Verdict(StrEnum):

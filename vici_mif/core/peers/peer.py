@@ -26,11 +26,9 @@ from vici_mif.core.family.pins import Pins
 from vici_mif.core.family.succession import Succession
 from vici_mif.core.family.surplus import Surplus
 from vici_mif.core.family.without import Without
-from vici_mif.core.ground.dataplane import Numbers
-from vici_mif.core.ground.footprint import Footprint
 from vici_mif.core.ground.ground import Ground, Scene
 from vici_mif.core.health.probing import Probing
-from vici_mif.core.model import ChildTemplate, Connection, GuardWish, Sa, Steering
+from vici_mif.core.model import ChildTemplate, Connection, Footprint, GuardWish, Sa, Steering
 from vici_mif.core.paths import ranking
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.reach import Reach, View
@@ -39,6 +37,7 @@ from vici_mif.core.seats.moves import Moves
 from vici_mif.core.seats.scouting import Scouting
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.config import ConnectionConfig
+from vici_mif.core.wish.numbers import Numbers
 from vici_mif.core.world import World
 
 

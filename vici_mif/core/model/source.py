@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from vici_mif.core.model import IPAddress
+from vici_mif.core.model.address import IPAddress
 
 SourceCheck = Literal["off", "count", "drop"]
 

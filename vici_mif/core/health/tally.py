@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Observations in buckets, and what was counted of the probes on one path. Pure."""
+"""What was counted of the probes on one path: observations in buckets. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 RTT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-FAILOVER_BOUNDS = (0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 180.0)
-"""Seconds. 165 s is what charon takes by itself with its default retransmission."""
+"""Seconds."""
 
 
 class Histogram:
