@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which paths have another state than they had, for those who want to be told."""
+"""Which paths and peers have another state than was told last."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vici_mif.core.actions import PathsChanged
 from vici_mif.core.paths.path import PathState
 from vici_mif.core.paths.ranking import Path
 from vici_mif.core.peers.peer import Peer
+from vici_mif.core.standing import standing
 from vici_mif.core.status import PathChange
 from vici_mif.core.turn import Turn
 
@@ -17,7 +18,7 @@ GONE = "gone"
 
 
 class Changes:
-    """States as they were told last. A test under way is no state to tell."""
+    """Of paths, for programs. A test under way is no state to tell."""
 
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], PathChange] = {}
@@ -51,3 +52,27 @@ def _now(peer: Peer, path: Path) -> PathChange:
         state=life.state.value,
         why=life.why,
     )
+
+
+class Said:
+    """Of peers, for people: each change once, in the words of `status`."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    @property
+    def all(self) -> str:
+        """The state of each peer in a sentence."""
+        return "; ".join(self._said.values())
+
+    def step(self, turn: Turn, peers: Iterable[Peer]) -> None:
+        """Not before charon was looked for: it may be there."""
+        if not turn.world.known and not turn.world.charon_why:
+            return
+        before, self._said = self._said, {}
+        for peer in peers:
+            it = standing(peer, turn.world, turn.book)
+            said = f"{peer.name}: {it.state}" + (f": {it.why}" if it.why else "")
+            self._said[peer.name] = said
+            if before.get(peer.name) != said:
+                turn.say(said, "warning" if it.is_trouble else "info")

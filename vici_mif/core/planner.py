@@ -12,28 +12,18 @@ from typing import assert_never
 
 from vici_mif.core import events as e
 from vici_mif.core import outcome, report
-from vici_mif.core.actions import (
-    Action,
-    Guard,
-    KeepFootprints,
-    ReadAll,
-    Steer,
-    StoreOrders,
-    Watch,
-)
+from vici_mif.core.actions import Action, ReadAll
 from vici_mif.core.byhand import progress
-from vici_mif.core.changes import Changes
-from vici_mif.core.ground import dataplane
-from vici_mif.core.model import Footprint, GuardWish, Order, OrderKind, ProbeWish, Steering
+from vici_mif.core.changes import Changes, Said
+from vici_mif.core.model import Footprint, OrderKind
 from vici_mif.core.peers.peer import Peer
-from vici_mif.core.peers.retired import Retired
 from vici_mif.core.peers.rivalry import Rivalry
+from vici_mif.core.peers.roster import Roster
+from vici_mif.core.peers.upkeep import Upkeep
 from vici_mif.core.requests import Book, Request
 from vici_mif.core.status import Clock, Status
 from vici_mif.core.turn import Turn
-from vici_mif.core.wish import budget
-from vici_mif.core.wish.config import Config, ConnectionConfig
-from vici_mif.core.wish.numbers import Numbers
+from vici_mif.core.wish.config import Config
 from vici_mif.core.world import World
 
 STOP_DELAY = 5.0
@@ -51,33 +41,19 @@ class Planner:
         self.config = config
         self.world = World(parts=config.parts)
         self._book = Book()
-        self._base = base
-        self._numbers = Numbers(config.daemon.tables, config.daemon.rules)
-        self.peers: dict[str, Peer] = {}
-        self._places = budget.Places(config.daemon.tables)
-        for name, wish in config.connections.items():
-            self._add(name, wish)
+        self._roster = Roster(config, base)
         self._rivalry = Rivalry(self.peers)
-        self._retired = Retired()
+        self._upkeep = Upkeep()
         self._changes = Changes()
-        self._steering: Steering | None = None
-        self._guard: GuardWish | None = None
-        self._guarded = False
-        self._watched: tuple[ProbeWish, ...] = ()
-        self._stored: tuple[Order, ...] = ()
-        self._footprints: tuple[Footprint, ...] = ()
-        self._said: dict[str, str] = {}
+        self._said = Said()
         self._now = 0.0
         self._wakes: list[float] = []
         self._stop_at: float | None = None
 
-    def _add(self, name: str, wish: ConnectionConfig) -> bool:
-        """False where no routing tables are free for it."""
-        first = self._places.take(name, self.config.most_tunnels[name])
-        if first is not None:
-            numbers = self._numbers.of(first)
-            self.peers[name] = Peer(name, wish, self.config.rank(name), numbers, self._base)
-        return first is not None
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """Those of the configuration, and those that are being closed."""
+        return self._roster.peers
 
     # --- the three questions -------------------------------------------------
 
@@ -111,7 +87,7 @@ class Planner:
     @property
     def kept(self) -> bool:
         """What was ordered is written."""
-        return self.world.orders.kept == self._stored
+        return self._upkeep.has("orders", self.world.orders.kept)
 
     def status(self, now: float, utc: datetime, config: str = "", since: str = "") -> Status:
         """How it stands; `config` and `since` are the shell's and come back in it."""
@@ -122,7 +98,7 @@ class Planner:
     @property
     def said(self) -> str:
         """The state of each peer in a sentence, as it was logged last."""
-        return "; ".join(self._said.values())
+        return self._said.all
 
     @property
     def stopped(self) -> bool:
@@ -165,29 +141,10 @@ class Planner:
                 peer.probing.heard(turn, peer.paths, peer.moves, event)
 
     def _recall(self, footprints: tuple[Footprint, ...]) -> None:
-        self._footprints = footprints
+        self._upkeep.footprints_are(footprints)
         for footprint in footprints:
             if footprint.peer in self.peers:
                 self.peers[footprint.peer].recall(footprint)
-
-    def _configure(self, turn: Turn, event: e.ConfigRead) -> None:
-        """Peers keep what they know; who is not in it any more is closed first."""
-        self.config, before = event.config, dict(self.peers)
-        self.world.parts = event.config.parts
-        self.peers.clear()
-        for name, wish in event.config.connections.items():
-            peer = before.pop(name, None)
-            if peer is not None:
-                self.peers[name] = peer
-                peer.configure(turn, wish, event.config.rank(name))
-                if name in event.renewed:
-                    peer.loading.renew(turn)
-            elif not self._add(name, wish):
-                turn.say(f"{name}: no routing tables are free for it until a restart", "error")
-        for peer in before.values():
-            peer.retired = True
-        self.peers.update(before)
-        self._retired.keep(turn, self.peers, event.given)
 
     def _from_outside(self, turn: Turn, event: Outside) -> None:
         match event:
@@ -199,7 +156,8 @@ class Planner:
             case e.Stopping():
                 self._stop_at = self._stop_at or turn.now + STOP_DELAY
             case e.ConfigRead():
-                self._configure(turn, event)
+                self.config, self.world.parts = event.config, event.config.parts
+                self._roster.configure(turn, event)
             case _:
                 assert_never(event)
 
@@ -235,14 +193,12 @@ class Planner:
 
     def _charon_changed(self, turn: Turn) -> None:
         self._book.drop_charon()
-        self._retired.charon_gone()
-        for peer in self.peers.values():
-            peer.charon_gone(turn.now)
+        self._roster.charon_gone(turn.now)
 
     def _orders_changed(self, event: e.OrderGiven | e.OrderCleared | e.OrdersRead) -> None:
         """Who asked by hand does not wait."""
         if isinstance(event, e.OrdersRead):
-            self._stored = event.orders
+            self._upkeep.orders_are(event.orders)
             self.world.orders = self.world.orders.readmit(self.config.connections.keys())
         self._book.forgive(("orders", ""))
         for peer in self.peers:
@@ -255,27 +211,14 @@ class Planner:
         request = self._book.end(event.tag)
         if request is None:
             return
-        match request.action:
-            case Steer(_, wish):
-                self._steering = wish
-                self._book.forgive(request.key)
-            case Guard(_, wish):
-                self._guard, self._guarded = wish, True
-                self._book.forgive(request.key)
-            case Watch(_, watched):
-                self._watched = watched
-                self._book.forgive(request.key)
-            case StoreOrders(_, orders):
-                self._stored = orders
-                self._book.forgive(request.key)
-            case KeepFootprints(_, footprints):
-                self._footprints = footprints
-                self._book.forgive(request.key)
-            case _ if peer := self._peer(request):
-                outcome.done(peer, turn, request, event)
-            case _:
-                self._book.forgive(request.key)
-                self._retired.ended(turn, request)
+        peer = self._peer(request)
+        if self._upkeep.done(request):
+            self._book.forgive(request.key)
+        elif peer is not None:
+            outcome.done(peer, turn, request, event)
+        else:
+            self._book.forgive(request.key)
+            self._roster.ended(turn, request)
 
     def _failed(self, turn: Turn, event: e.ActionFailed) -> None:
         request = self._book.end(event.tag)
@@ -289,83 +232,33 @@ class Planner:
             outcome.failed(peer, turn, request, event.reason, event.text)
         else:
             self._book.fail(request.key, turn.now, event.reason, event.text)
-            self._retired.ended(turn, request)
+            self._roster.ended(turn, request)
 
     # --- one step --------------------------------------------------------------
 
     def _step(self, turn: Turn) -> None:
         if self._stop_at is not None:
             turn.wake(self._stop_at)
-        self._store(turn)
-        if not self.world.known:
-            self._ground_without_charon(turn)
-            self._watch(turn)
-            self._tell(turn)
-            return
+        self._upkeep.store(turn)
+        if self.world.known:
+            self._step_peers(turn)
+        elif self.world.charon is None and self.world.links and self._upkeep.begun:
+            # inner sources stay refused, and the host's own traffic must live
+            self._upkeep.ground(turn, self.peers, self._rivalry.order(turn))
+        self._upkeep.watch(turn, self.peers.values())
+        self._upkeep.store(turn)
+        self._changes.step(turn, self.peers.values())
+        self._said.step(turn, self.peers.values())
+
+    def _step_peers(self, turn: Turn) -> None:
         for peer in self.peers.values():
             peer.stopping = self._stop_at is not None
             peer.observe(turn)
         self._rivalry.give_roles(turn)
-        self._ground(turn)
+        self._upkeep.ground(turn, self.peers, self._rivalry.order(turn))
         for peer in self.peers.values():
-            peer.act(turn, self._steady)
-        self._forget(turn)
-        self._retired.step(turn, self.peers)
-        self._watch(turn)
-        self._store(turn)
-        self._tell(turn)
-
-    def _forget(self, turn: Turn) -> None:
-        """Peers that were taken out of the configuration, once nothing of them is left."""
-        for name in [name for name, peer in self.peers.items() if peer.is_over(turn)]:
-            del self.peers[name]
-            self.world.orders = self.world.orders.readmit([name])
-            self._said.pop(name, None)
-            self._book.drop_peer(name)
-            self._places.leave(name)
-            turn.say(f"{name}: no longer configured, and nothing of it is left")
-
-    def _store(self, turn: Turn) -> None:
-        """Before what follows from an order is begun, and until it is written."""
-        orders = self.world.orders.kept
-        if orders != self._stored:
-            turn.ask(("orders", ""), lambda tag: StoreOrders(tag, orders))
-
-    def _watch(self, turn: Turn) -> None:
-        """After the moves: a tunnel that is under way is not measured."""
-        wish = tuple(
-            wish
-            for peer in self.peers.values()
-            for wish in peer.probing.wish(turn, peer.shape, peer.tunnels, peer.paths, peer.moves)
-        )
-        if wish != self._watched:
-            turn.ask(("watch", ""), lambda tag: Watch(tag, wish))
-
-    def _ground_without_charon(self, turn: Turn) -> None:
-        """It went: inner sources stay refused, and the host's own traffic must live."""
-        if self.world.charon is None and self._steering is not None and self.world.links:
-            self._ground(turn)
-
-    def _ground(self, turn: Turn) -> None:
-        """The kernel first: rules for a link before anything leaves by it.
-
-        Also an empty wish is said once: a killed predecessor may have left something.
-        """
-        order = self._rivalry.order(turn)
-        wish = dataplane.join([peer.steering(turn) for peer in order])
-        if wish != self._steering:
-            turn.ask(("steer", ""), lambda tag: Steer(tag, wish))
-        guard = dataplane.join_guards(peer.guard(turn) for peer in order)
-        if guard != self._guard or not self._guarded:
-            turn.ask(("guard", ""), lambda tag: Guard(tag, guard))
-        left = tuple(f for peer in self.peers.values() if (f := peer.footprint(turn)))
-        if left != self._footprints:
-            turn.ask(("footprints", ""), lambda tag: KeepFootprints(tag, left))
-
-    @property
-    def _steady(self) -> bool:
-        """Nothing of the kernel is under way. A failed attempt holds nobody up."""
-        return not self._book.about("steer") and not self._book.about("guard")
+            peer.act(turn, self._upkeep.steady(self._book))
+        self._roster.step(turn)
 
     def _unfinished(self) -> bool:
         """Something that stopping has to wait for."""
@@ -374,16 +267,4 @@ class Planner:
             return True
         closing = [p for p in self.peers.values() if p.config.on_stop == "close"]
         alive = any(self.world.named(p.name) for p in closing)
-        return alive or bool(closing and self._steering not in (None, Steering()))
-
-    def _tell(self, turn: Turn) -> None:
-        """Say each change of state once, in the words of `status`."""
-        self._changes.step(turn, self.peers.values())
-        if not self.world.known and not self.world.charon_why:
-            return
-        for name, peer in self.peers.items():
-            it = report.standing(peer, self.world, self._book)
-            said = f"{name}: {it.state}" + (f": {it.why}" if it.why else "")
-            if self._said.get(name) != said:
-                self._said[name] = said
-                turn.say(said, "warning" if it.is_trouble else "info")
+        return alive or bool(closing and self._upkeep.steers)

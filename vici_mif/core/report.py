@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How it stands, in words and as the status model."""
+"""How everything stands, as the status model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from vici_mif import __version__
 from vici_mif.core import status as s
@@ -13,167 +12,11 @@ from vici_mif.core.family.family import Tunnel
 from vici_mif.core.paths.ranking import Path
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Book
+from vici_mif.core.standing import standing
 from vici_mif.core.world import World
 
 IN_KERNEL = {"steer": "rules and routes", "guard": "nftables"}
 """By the kind of request."""
-
-
-class Standing(NamedTuple):
-    """A peer's state and the one sentence that explains it."""
-
-    state: s.PeerState
-    why: str
-    on_its_way: bool = False
-    """A start that has not come to its end: no reason to warn anybody."""
-
-    @property
-    def is_trouble(self) -> bool:
-        """Whether an operator should be warned."""
-        return self.state not in {"up", "standby"} and not self.on_its_way
-
-
-def standing(peer: Peer, world: World, book: Book) -> Standing:
-    """The peer's state and the one sentence that explains it."""
-    waiting = _waiting(peer, world, book)
-    if waiting is not None:
-        return waiting
-    if peer.role.behind:
-        return Standing("standby", f"{peer.role.behind} carries the same traffic")
-    if not world.patched:
-        return _stock(peer, world)
-    if peer.shape.refused and not peer.works:
-        return Standing("down", peer.shape.why)
-    if not peer.works:
-        return _down(peer, world, book)
-    return _working(peer, world, book)
-
-
-def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
-    if world.charon is None:
-        return Standing("down", f"no charon: {world.charon_why or 'not connected yet'}")
-    if peer.retired:
-        return Standing("down", "no longer configured; its tunnels are being closed")
-    order = world.orders.down(peer.name)
-    if order is not None:
-        why = f"taken down by {order.by}; `vici-mif up {peer.name}` takes that back"
-        return Standing("down", why)
-    if peer.connection is None or (not peer.tunnels and _not_loaded(peer, book)):
-        return Standing("waiting", _why_no_connection(peer, book))
-    missing = [c for c in peer.config.children if c not in {t.name for t in peer.templates()}]
-    if missing or not peer.templates():
-        named = ", ".join(missing) or "any"
-        why = f"the connection {peer.name} in charon has no child {named}"
-        return Standing("waiting", why)
-    if not peer.paths.count:
-        return Standing("waiting", _why_no_path(peer))
-    return None
-
-
-def _why_no_connection(peer: Peer, book: Book) -> str:
-    fault = _not_loaded(peer, book)
-    if fault:
-        return f"charon did not take the connection: {fault}"
-    return f"charon has no connection {peer.name}: load it with `swanctl --load-all`"
-
-
-def _not_loaded(peer: Peer, book: Book) -> str:
-    """What is wrong with the inline connection or its secrets; it may be there from before."""
-    inline = peer.config.connection
-    parts = range(len(inline.secrets) + 1) if inline else ()
-    failed = (book.failure(("load", peer.name, part)) for part in parts)
-    return next((f.text or f.reason for f in failed if f is not None), "")
-
-
-def _why_no_path(peer: Peer) -> str:
-    assert peer.connection is not None
-    wanted = peer.remote_addrs(peer.connection)
-    if not wanted:
-        return f"no address of the peer is known: set `remotes` of {peer.name}"
-    if peer.paths.all():
-        return f"pairs of {peer.name} denies every path"
-    return f"no link of {peer.name} is there, or {wanted[0]} is not resolved yet"
-
-
-def _stock(peer: Peer, world: World) -> Standing:
-    sas = [sa for sa in world.named(peer.name) if sa.established]
-    work = {sa.name for sa in sas if any(child.works for child in sa.children)}
-    missing = [name for name in peer.config.authenticate if name not in work]
-    if work and missing and not peer.shape.refused:
-        return Standing("degraded", f"no tunnel of {', '.join(missing)}; {peer.shape.why}")
-    return Standing("up" if work and not peer.shape.refused else "down", peer.shape.why)
-
-
-def _down(peer: Peer, world: World, book: Book) -> Standing:
-    if peer.tunnels:
-        failures = [f for t in peer.tunnels for f in _child_failures(peer, t, book)]
-        why = failures[0] if failures else ""
-        if not why and any(t.carries for t in peer.tunnels):
-            why = "no path answers"
-    else:
-        failed = book.failure(("auth", peer.name))
-        why = (failed and failed.text) or peer.authentication.why
-        if not peer.paths.seats():
-            why = progress.drained(world.orders, peer.name, peer.paths) or why
-    begun = "opening the first tunnel" if peer.tunnels else "authenticating"
-    if peer.role.instead:
-        return Standing("down", _replaced(peer, why or begun))
-    return Standing("down", why or begun, on_its_way=not why)
-
-
-def _replaced(peer: Peer, why: str) -> str:
-    instead = peer.role.instead
-    if peer.role.free_at is None:
-        return f"{why}; {instead} carries in its place"
-    return f"works again, and takes over from {instead} after its hold-down"
-
-
-def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
-    keys = [("child", peer.name, tunnel.ike_id, t.name) for t in peer.templates()]
-    found = [(key[3], book.failure(key)) for key in keys]
-    return [f"child {name}: {f.text or f.reason}" for name, f in found if f is not None]
-
-
-def _working(peer: Peer, world: World, book: Book) -> Standing:
-    """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
-    seated = [t for t in peer.tunnels if t.home is not None]
-    carriers = [t for t in seated if t.carries]
-    if draining := progress.draining(peer.paths):
-        return Standing("degraded", draining, on_its_way=draining == progress.LEAVING)
-    for tunnel in carriers:
-        if tunnel.home is not None and tunnel.current != tunnel.home:
-            if peer.paths.is_drained(tunnel.home):
-                continue
-            where = tunnel.current or "an address that is gone"
-            return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
-    built = len(carriers) if peer.shape.per_path else len(seated)
-    wanted = min(peer.shape.limit, progress.wanted(peer.tunnels, peer.paths))
-    if built < wanted:
-        refused = book.failure(("clone", peer.name))
-        said = f": {refused.text or refused.reason}" if refused else ""
-        state: s.PeerState = "up" if refused and refused.reason == "limit" else "degraded"
-        return Standing(state, f"{built} of {wanted} tunnels{said}", on_its_way=not said)
-    failures = [f for t in carriers for f in _child_failures(peer, t, book)]
-    if failures:
-        return Standing("degraded", failures[0])
-    if peer.unloaded:
-        why = f"charon has no connection {peer.name} any more; its tunnels stay while they live"
-        return Standing("degraded", why)
-    drained = progress.drained(world.orders, peer.name, peer.paths)
-    why = peer.shape.why or _why_no_spare(peer, book)
-    return Standing("up", "; ".join(filter(None, [drained, why])))
-
-
-def _why_no_spare(peer: Peer, book: Book) -> str:
-    """A new link will wait for a clone then; nothing is wrong."""
-    spares = sum(tunnel.home is None for tunnel in peer.tunnels)
-    refused = book.failure(("clone", peer.name))
-    if spares >= peer.shape.spares or refused is None:
-        return ""
-    return f"{spares} of {peer.shape.spares} spares: {refused.text or refused.reason}"
-
-
-# --- the model -----------------------------------------------------------------
 
 
 def kernel_why(book: Book) -> str:

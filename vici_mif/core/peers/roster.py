@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is there: the peers of the configuration, and those that are taken out of it."""
+
+from __future__ import annotations
+
+from vici_mif.core.events import ConfigRead
+from vici_mif.core.peers.peer import Peer
+from vici_mif.core.peers.retired import Retired
+from vici_mif.core.requests import Request
+from vici_mif.core.turn import Turn
+from vici_mif.core.wish import budget
+from vici_mif.core.wish.config import Config
+from vici_mif.core.wish.numbers import Numbers
+
+
+class Roster:
+    """Of one controller."""
+
+    def __init__(self, config: Config, base: str) -> None:
+        """`base`: the directory of the configuration, for files named relative to it."""
+        self.peers: dict[str, Peer] = {}
+        self._base = base
+        self._numbers = Numbers(config.daemon.tables, config.daemon.rules)
+        self._places = budget.Places(config.daemon.tables)
+        self._retired = Retired()
+        for name in config.connections:
+            self._add(name, config)
+
+    def _add(self, name: str, config: Config) -> bool:
+        """False where no routing tables are free for it."""
+        first = self._places.take(name, config.most_tunnels[name])
+        if first is not None:
+            wish, numbers = config.connections[name], self._numbers.of(first)
+            self.peers[name] = Peer(name, wish, config.rank(name), numbers, self._base)
+        return first is not None
+
+    def configure(self, turn: Turn, event: ConfigRead) -> None:
+        """Peers keep what they know; who is not in it any more is closed first."""
+        before = dict(self.peers)
+        self.peers.clear()
+        for name in event.config.connections:
+            if name in before:
+                self.peers[name] = before.pop(name)
+                self._reconfigure(turn, self.peers[name], event)
+            elif not self._add(name, event.config):
+                turn.say(f"{name}: no routing tables are free for it until a restart", "error")
+        for peer in before.values():
+            peer.retired = True
+        self.peers.update(before)
+        self._retired.keep(turn, self.peers, event.given)
+
+    @staticmethod
+    def _reconfigure(turn: Turn, peer: Peer, event: ConfigRead) -> None:
+        name, config = peer.name, event.config
+        peer.configure(turn, config.connections[name], config.rank(name))
+        if name in event.renewed:
+            peer.loading.renew(turn)
+
+    def step(self, turn: Turn) -> None:
+        """Forget who was taken out, once nothing of him is left."""
+        for name in [name for name, peer in self.peers.items() if peer.is_over(turn)]:
+            del self.peers[name]
+            turn.world.orders = turn.world.orders.readmit([name])
+            turn.book.drop_peer(name)
+            self._places.leave(name)
+            turn.say(f"{name}: no longer configured, and nothing of it is left")
+        self._retired.step(turn, self.peers)
+
+    def ended(self, turn: Turn, request: Request) -> None:
+        """A request that is none of a peer's who is there."""
+        self._retired.ended(turn, request)
+
+    def charon_gone(self, now: float) -> None:
+        """And with it what was under way."""
+        self._retired.charon_gone()
+        for peer in self.peers.values():
+            peer.charon_gone(now)
