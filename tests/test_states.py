@@ -17,8 +17,9 @@ from vici_mif.core.status import EXIT_CODES, PathStatus, PeerState, PeerStatus
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "vici_mif/core"
 TELLING = (
-    "report.py", "standing.py", "byhand/progress.py", "family/authentication.py", "family/growth.py",
-    "family/mode.py", "health/probing.py", "paths/pairing.py", "paths/paths.py", "seats/moves.py",
+    "report.py", "standing.py", "byhand/progress.py", "family/authentication.py",
+    "family/growth.py", "family/mode.py", "health/probing.py", "paths/pairing.py",
+    "paths/paths.py", "seats/moves.py",
 )  # fmt: skip
 """Modules whose sentences become a `why`."""
 
