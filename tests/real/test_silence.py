@@ -15,6 +15,7 @@ import pytest
 from tests.namespace import PATIENCE, eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
+from tests.real.liar import lying, of_link
 from tests.real.rig import Controller, on, running
 from tests.real.stream import streaming
 from vici_mif.core.status import PathStatus, PeerStatus
@@ -25,6 +26,8 @@ UPLINKS = ("eth0", "wlan0", "wwan0")
 INSIDE = "10.100.0.1"
 BACK = 3.0
 """Seconds that traffic may take to flow by another path."""
+LIES = 5.0
+"""Seconds of packets from outside beside a path that works."""
 QUIET = 600
 """Seconds in which no path may be taken for silent."""
 
@@ -119,6 +122,30 @@ def test_a_dead_target_is_no_dead_path(make_lab: MakeLab) -> None:
 
         assert rig.spis(lab) == before
         assert peer.authentications == controller.peer.authentications == 1
+
+
+def test_what_was_made_up_outside_changes_nothing(make_lab: MakeLab) -> None:
+    """Somebody on the way answers for the target and calls the path dead: nobody believes him,
+    neither while the path works nor while it is silent."""
+    lab = make_lab(uplinks=2)
+    with running(lab, config(f"{{targets: [{INSIDE}]}}", "eth0, wlan0")) as controller:
+        before = controller.until(
+            lambda p: rig.all_home(p) and all(path.probe == "inner" for path in p.paths)
+        )
+        spis, sa = rig.spis(lab), of_link(lab, "wlan0")
+        with lying(lab, sa, INSIDE):
+            with streaming(lab, str(sa.local_vips[0])) as stream:
+                time.sleep(LIES)
+                assert stream.tcp_failures() == []
+            assert [p.since for p in controller.peer.paths] == [p.since for p in before.paths]
+            assert rig.spis(lab) == spis
+
+            lab.cut("wlan0")
+            controller.until(lambda p: paths(p)["wlan0"].state == "failed", within=BACK * PATIENCE)
+            lab.uncut("wlan0")
+            controller.until(rig.all_home)
+        assert rig.spis(lab) == spis
+        assert "ICV verification failed" in lab.client.log.read_text()
 
 
 @pytest.mark.long
