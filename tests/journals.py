@@ -13,7 +13,7 @@ from vici_mif.core.events import Event
 from vici_mif.core.journal import codec, lines, replay, state
 from vici_mif.core.journal.lines import Began, Moment, Start
 from vici_mif.core.journal.replay import Line, Outcome, Replay, Replayed
-from vici_mif.core.planner import Planner
+from vici_mif.core.rooms import Rooms
 from vici_mif.core.wish.config import Config
 from vici_mif.shell import journal
 
@@ -23,7 +23,7 @@ BASE = "/etc/vici-mif"
 
 @dataclass(frozen=True)
 class Started:
-    """A planner that knows nothing."""
+    """Rooms that know nothing."""
 
     config: Config
 
@@ -45,7 +45,7 @@ def moment(now: float) -> Moment:
     return Moment(monotonic=now, boot=now, wall=wall.isoformat(timespec="microseconds"))
 
 
-def start(config: Config, now: float, began: Began = "started", of: Planner | None = None) -> str:
+def start(config: Config, now: float, began: Began = "started", of: Rooms | None = None) -> str:
     """The line where one may begin to read."""
     return Start(
         journal=lines.SCHEMA,

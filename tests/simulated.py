@@ -33,6 +33,7 @@ from vici_mif.core.model import (
     Steering,
 )
 from vici_mif.core.planner import Planner
+from vici_mif.core.rooms import Rooms
 from vici_mif.core.status import PathChange, PeerStatus, Status, TunnelStatus
 from vici_mif.core.wish.config import Source, parse
 
@@ -106,7 +107,7 @@ class World:
     """charon's reauth_time in seconds: it closes the family and authenticates again."""
 
     def __post_init__(self) -> None:
-        self.planner = Planner(parse([Source("config.yaml", self.text)]), BASE)
+        self.rooms = Rooms(parse([Source("config.yaml", self.text)]), BASE)
         self.kept: list[Kept] = [Started(self.planner.config)]
         """All that the planner was asked, and what it answered."""
         self.sas: dict[int, Sa] = {}
@@ -182,9 +183,17 @@ class World:
             self.sas.clear()
         self.feed(e.CharonGone("connection refused"))
 
+    @property
+    def planner(self) -> Planner:
+        return self.rooms.planner
+
+    @planner.setter
+    def planner(self, planner: Planner) -> None:
+        self.rooms.planner = planner
+
     def restart_controller(self) -> None:
         """A killed controller and its successor: nothing is left but charon and the kernel."""
-        self.planner = Planner(self.planner.config, BASE)
+        self.rooms = Rooms(self.planner.config, BASE)
         self.kept.append(Started(self.planner.config))
         self.echoes.watching = Watching()
         self._queue.clear()
@@ -204,7 +213,7 @@ class World:
         return self
 
     def _next(self) -> float | None:
-        known = [self.planner.next_deadline()]
+        known = [self.rooms.next_deadline()]
         if self._queue:
             known.append(self._queue[0][0])
         return min((at for at in known if at is not None), default=None)
@@ -218,7 +227,7 @@ class World:
         heapq.heappush(self._queue, (self.now + delay, next(self._serial), act))
 
     def feed(self, event: e.Event) -> list[a.Action]:
-        wanted = self.planner.handle(event, self.now)
+        wanted = self.rooms.handle(event, self.now)
         if isinstance(self.planner, Planner):
             self.kept.append(Asked(event, self.now, tuple(wanted)))
         for action in wanted:

@@ -140,7 +140,7 @@ def test_an_edge_knows_its_own_parts_only(path: Path) -> None:
     """Edges never know each other, nor who decides, nor the shell."""
     assert of_ours(path, "edges") - {path.stem} <= HELPERS.get(path.stem, set())
     assert not of_ours(path, "shell") | of_ours(path, "lab")
-    assert "planner" not in of_ours(path, "core")
+    assert not of_ours(path, "core") & {"planner", "rooms"}
 
 
 @pytest.mark.parametrize("path", modules("edges"), ids=identify)
@@ -208,7 +208,7 @@ def test_core_never_waits(path: Path) -> None:
 
 def test_only_the_loop_its_journal_and_the_dry_run_join_planner_and_edges() -> None:
     """Three files know both sides."""
-    both = {p.stem for p in modules("shell") if "planner" in of_ours(p, "core")}
+    both = {p.stem for p in modules("shell") if of_ours(p, "core") & {"planner", "rooms"}}
 
     assert both == {"daemon", "dry", "journal"}
 

@@ -162,7 +162,7 @@ def test_a_configuration_comes_back(text: str) -> None:
 def test_nothing_secret_is_written() -> None:
     """A hook's arguments may be; of inline secrets there is only where they are."""
     kept = config(INLINE)
-    text = start(kept, 0.0, of=World(text=SPARE).planner) + json.dumps(codec.model_dump(kept))
+    text = start(kept, 0.0, of=World(text=SPARE).rooms) + json.dumps(codec.model_dump(kept))
     event = codec.dump(e.ConfigRead(kept))
 
     assert "geheim" not in text + json.dumps(event)
@@ -236,7 +236,7 @@ def test_any_history_is_decided_again(
     for number, step in enumerate(happenings):
         if number == split:
             middle = len(world.kept)
-            head = start(world.planner.config, world.now, "rotated", world.planner)
+            head = start(world.planner.config, world.now, "rotated", world.rooms)
         happen(world, step)  # type: ignore[arg-type]
     found = written(world.kept)
 
@@ -249,13 +249,13 @@ def test_any_history_is_decided_again(
 def test_questions_change_nothing() -> None:
     """What is not a step need not be noted: status, deadline, whether an order is taken."""
     world = World(text=SPARE).start().run(30)
-    before = state.dump(world.planner)
+    before = state.dump(world.rooms)
     assert world.hq.state == "up"
     world.planner.next_deadline()
     world.planner.refuses(e.OrderGiven(OrderKind.DRAIN, "hq", "", "eth0"))
     world.planner.refuses(e.OrderCleared(id=7))
 
-    assert state.dump(world.planner) == before
+    assert state.dump(world.rooms) == before
 
 
 def test_a_state_names_classes_of_the_core_only() -> None:
@@ -292,12 +292,12 @@ def test_collections_come_back() -> None:
 def test_a_state_is_of_its_moment() -> None:
     """It is written later, and the planner has gone on by then."""
     world = World(text=SPARE).start().run(30)
-    before, taken = state.dump(world.planner), state.take(world.planner)
+    before, taken = state.dump(world.rooms), state.take(world.rooms)
     world.link_down("eth0")
     world.run(20)
 
     assert taken.written() == before
-    assert state.dump(world.planner) != before
+    assert state.dump(world.rooms) != before
 
 
 def test_a_file_that_begins_in_the_middle(told: list[str]) -> None:
@@ -325,15 +325,15 @@ def test_a_line_that_was_cut(told: list[str]) -> None:
 
 def test_a_state_that_is_another_one(told: list[str]) -> None:
     """Where the journal goes on in a new file it says what the planner knew."""
-    other = start(config(SPARE), 0.0, "rotated", World(text=SPARE).planner)
-    with pytest.raises(ReplayError, match=r":61: the planner's state is another one"):
+    other = start(config(SPARE), 0.0, "rotated", World(text=SPARE).rooms)
+    with pytest.raises(ReplayError, match=r":61: the controller's state is another one"):
         replayed([*told[:60], other, *told[60:]])
 
 
 def test_what_was_lost_is_passed_over(told: list[str]) -> None:
     """After a full disk it goes on from the state of then."""
     world = World(text=SPARE).start().run(10)
-    head = start(world.planner.config, world.now, "resumed", world.planner)
+    head = start(world.planner.config, world.now, "resumed", world.rooms)
     begin = len(world.kept)
     world.link_down("eth0")
     world.run(20)
@@ -345,7 +345,7 @@ def test_what_was_lost_is_passed_over(told: list[str]) -> None:
 
 def test_a_state_of_another_version(told: list[str]) -> None:
     """Its inside is another one; a journal from the beginning can be tried."""
-    head = start(config(SPARE), 0.0, "rotated", World(text=SPARE).planner)
+    head = start(config(SPARE), 0.0, "rotated", World(text=SPARE).rooms)
     old = json.dumps(json.loads(head) | {"version": "0.0.1"})
     with pytest.raises(ReplayError, match=r":1: a state of version 0.0.1; this is"):
         replayed([old, *told[1:]])

@@ -16,7 +16,7 @@ import pytest
 from tests.journals import BASE, Asked, differing
 from tests.simulated import SPARE, World
 from vici_mif.core.journal.lines import Start, parse
-from vici_mif.core.planner import Planner
+from vici_mif.core.rooms import Rooms
 from vici_mif.core.wish.config import Source
 from vici_mif.core.wish.config import parse as parse_config
 from vici_mif.edges.files import FileError
@@ -36,19 +36,19 @@ def world() -> World:
 
 
 class Kept:
-    """A journal, a planner of its own, and a story to tell it."""
+    """A journal, rooms of its own, and a story to tell it."""
 
     def __init__(self, world: World, file: JournalFile) -> None:
         self.journal = Journal(file, BASE, Log(verbose=False))
-        self._planner = Planner(world.planner.config, BASE)
+        self._rooms = Rooms(world.planner.config, BASE)
         self._steps = [step for step in world.kept if isinstance(step, Asked)]
         self._told = 0
 
     def tell(self, number: int | None = None) -> None:
-        """The next steps; the planner answers as it did."""
+        """The next steps; it is decided as it was."""
         end = len(self._steps) if number is None else self._told + number
         for step in self._steps[self._told : end]:
-            assert tuple(self.journal.handle(self._planner, step.event, step.now)) == step.actions
+            assert tuple(self.journal.handle(self._rooms, step.event, step.now)) == step.actions
         self._told = min(end, len(self._steps))
 
 
@@ -238,10 +238,10 @@ def test_none_is_kept_where_none_is_wanted(world: World, word: str) -> None:
     config = parse_config([Source("c", f"{SPARE}daemon: {{journal: {word}}}\n")])
     assert config.daemon.journal == "off"
     silent = Journal(None, BASE, Log(verbose=False))
-    planner = Planner(config, BASE)
+    rooms = Rooms(config, BASE)
     first = next(step for step in world.kept if isinstance(step, Asked))
 
-    assert tuple(silent.handle(planner, first.event, first.now)) == first.actions
+    assert tuple(silent.handle(rooms, first.event, first.now)) == first.actions
     assert silent.idle
     silent.close()
 

@@ -18,7 +18,7 @@ from vici_mif.core.model import (
     Pair,
     ProbeWish,
     Section,
-    SourceWish,
+    SourceChange,
     Steering,
 )
 from vici_mif.core.status import PathChange
@@ -198,10 +198,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class CheckSources:
-    """Make the table of outer sources exactly this; None: no table."""
+    """Change the table of outer sources; None: no table."""
 
     tag: str
-    wish: SourceWish | None
+    change: SourceChange | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,34 @@ class CloneRefused:
     """How many were refused to its family in all."""
 
 
+# --- those who come to a gateway ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MembersSeen:
+    """What is new of the members of a gateway's families, made of the facts about them.
+
+    There may be thousands: what did not change is not in it, nor what is only counted.
+    """
+
+    seen: tuple[Sa, ...] = ()
+    """New or changed, established, without counters and times left."""
+    rekeyed: tuple[tuple[int, int], ...] = ()
+    """Old and new unique id; the new one is in `seen`."""
+    gone: tuple[int, ...] = ()
+    quiet: tuple[int, ...] | None = None
+    """Through which nothing came since the last look at everything; None: none was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewcomersSeen:
+    """Outer sources that began or ceased to send with an SPI of somebody else's."""
+
+    began: tuple[tuple[Source, float], ...] = ()
+    """With the seconds since their last packet."""
+    ceased: tuple[Source, ...] = ()
+
+
 # --- kernel and names ------------------------------------------------------
 
 
@@ -293,6 +321,8 @@ Event = (
     | SaClosed
     | SaRekeyed
     | CloneRefused
+    | MembersSeen
+    | NewcomersSeen
     | SourcesSeen
     | LinksSeen
     | NameResolved

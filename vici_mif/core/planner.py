@@ -128,6 +128,7 @@ class Planner:
             case (
                 e.ConnectionsSeen() | e.SasSeen() | e.SaSeen() | e.SaGone() | e.LinksSeen()
                 | e.NameResolved() | e.Ticked() | e.CloneRefused() | e.SourcesSeen()
+                | e.MembersSeen() | e.NewcomersSeen()
             ):  # fmt: skip
                 pass  # the step compares what was learned
             case _:

@@ -60,7 +60,7 @@ class Teller:
         self._orders: tuple[Order, ...] = ()
         self._under_way: dict[str, UnderWay] = {}
 
-    def step(self, event: e.Event | None, actions: Iterable[a.Action]) -> list[Notice]:
+    def step(self, event: e.Event, actions: Iterable[a.Action]) -> list[Notice]:
         """What there is to tell of one step, without time and number."""
         found = list(self._of_event(event))
         self._learn(event)
@@ -70,7 +70,7 @@ class Teller:
 
     # --- facts ---------------------------------------------------------------------
 
-    def _of_event(self, event: e.Event | None) -> Iterator[Notice]:
+    def _of_event(self, event: e.Event) -> Iterator[Notice]:
         match event:
             case e.ActionDone():
                 yield from self._done(self._under_way.pop(event.tag, None), event)
@@ -90,7 +90,7 @@ class Teller:
             case _:
                 pass
 
-    def _learn(self, event: e.Event | None) -> None:
+    def _learn(self, event: e.Event) -> None:
         match event:
             case e.SaSeen(sa):
                 self._sas[sa.unique_id] = sa

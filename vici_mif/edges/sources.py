@@ -14,7 +14,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from vici_mif.core.events import SourcesSeen
-from vici_mif.core.model import Source, SourceCounts, SourceWish
+from vici_mif.core.model import Source, SourceChange, SourceCounts, SourceWish
 from vici_mif.edges import nft
 from vici_mif.edges.nft import Expression, NftError
 
@@ -44,6 +44,10 @@ class Sources:
         self._seen = False
         self.restored = 0
         """How often others had taken the table away."""
+
+    async def change(self, change: SourceChange | None) -> None:
+        """Make the table differ so from what was applied last. Raises NftError."""
+        await self.apply(change.after(self._wish) if change else None)
 
     async def apply(self, wish: SourceWish | None) -> None:
         """Make the table this one; None takes it away. Raises NftError."""

@@ -29,8 +29,8 @@ class Bulletin:
         self._run = clock.moment(clock.monotonic()).wall
         self._news = asyncio.Event()
 
-    def step(self, event: Event | None, actions: Iterable[Action]) -> None:
-        """One step; without an event that is the planner's business."""
+    def step(self, event: Event, actions: Iterable[Action]) -> None:
+        """One step."""
         self._add(self._teller.step(event, actions))
 
     def refused(self, what: str, why: str, peer: str = "") -> None:

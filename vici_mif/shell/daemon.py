@@ -16,9 +16,9 @@ from typing import Any
 
 from vici_mif.core import events
 from vici_mif.core.gateway import told
-from vici_mif.core.gateway.gateway import Gateway
+from vici_mif.core.gateway.sieve import Sieve
 from vici_mif.core.model import Footprint, Link
-from vici_mif.core.planner import Planner
+from vici_mif.core.rooms import Rooms
 from vici_mif.core.status import Clock, Status
 from vici_mif.core.wish.config import Config, ConfigError
 from vici_mif.edges import footprints, links, orders
@@ -69,10 +69,11 @@ class Daemon:
         self._log = log
         self._queue: asyncio.Queue[events.Event] = asyncio.Queue()
         base = str(Path(settings.config_path).resolve().parent)
-        self._planner = Planner(settings.config, base)
+        self._rooms = Rooms(settings.config, base)
+        self._planner = self._rooms.planner
+        self._sieve = Sieve(settings.config)
         kept = JournalFile(Path(own.journal)) if own.journal != "off" else None
         self._journal = Journal(kept, base, log)
-        self._gateway = Gateway(settings.config)
         self._bulletin = Bulletin(settings.config.connections)
         self._charon = Charon(settings.vici, self._emit)
         self._steerer = Steerer(Range(own.tables, own.rules))
@@ -207,7 +208,7 @@ class Daemon:
 
     def _said(self) -> str:
         """How it stands, in one line."""
-        gateway = told.sentence(self._gateway) if self._planner.world.known else ""
+        gateway = told.sentence(self._rooms.gateway) if self._planner.world.known else ""
         return "; ".join(filter(None, [self._planner.said, gateway]))
 
     def _look_at_the_day(self) -> None:
@@ -229,19 +230,18 @@ class Daemon:
             return events.Ticked()
 
     def _deadline(self) -> float | None:
-        wanted = (self._planner.next_deadline(), self._stop_at, self._service.next_deadline())
+        wanted = (self._rooms.next_deadline(), self._stop_at, self._service.next_deadline())
         return min([at for at in wanted if at is not None], default=None)
 
     def _feed(self, event: events.Event) -> None:
         if isinstance(event, events.Stopping) and self._stop_at is None:
             self._stop_at = clock.monotonic() + STOP_DELAY
-        self._note(event)
         now = clock.monotonic()
-        left, wanted = self._gateway.handle(event, now)
-        if left is not None:
-            wanted = [*wanted, *self._journal.handle(self._planner, left, now)]
-        self._bulletin.step(left, wanted)
-        self._executor.begin(wanted)
+        for fact in self._sieve.facts(event, now):
+            self._note(fact)
+            wanted = self._journal.handle(self._rooms, fact, now)
+            self._bulletin.step(fact, wanted)
+            self._executor.begin(wanted)
         if self._metrics:
             self._metrics.step(event, self._planner.peers, self._planner.world, now)
 
@@ -268,8 +268,7 @@ class Daemon:
             return True
         if self._stop_at is None:
             return False
-        ready = self._planner.stopped and self._gateway.stopped
-        return ready or clock.monotonic() >= self._stop_at
+        return self._rooms.stopped or clock.monotonic() >= self._stop_at
 
     # --- questions ---------------------------------------------------------------
 
@@ -358,8 +357,9 @@ class Daemon:
         status = self._planner.status(
             clock.monotonic(), clock.utc(), self._settings.config_path, self._since
         ).restored(self._steerer.restored, self._guard.restored + self._sources.restored)
+        at = Clock(clock.monotonic(), clock.utc())
         more = {
             "daemon": self._configured.shown(status.daemon),
-            "gateway": told.gateway(self._gateway, Clock(clock.monotonic(), clock.utc())),
+            "gateway": told.gateway(self._rooms.gateway, self._sieve.counts, at),
         }
         return status.model_copy(update=more)

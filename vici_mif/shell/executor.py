@@ -125,7 +125,7 @@ class Executor:
             case actions.Guard():
                 await self._guard.apply(action.wish)
             case actions.CheckSources():
-                await self._sources.apply(action.wish)
+                await self._sources.change(action.change)
             case actions.Watch():
                 self._prober.apply(action.wish)
 

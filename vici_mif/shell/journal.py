@@ -17,7 +17,7 @@ from vici_mif.core import events
 from vici_mif.core.actions import Action
 from vici_mif.core.journal import codec, lines, replay, state
 from vici_mif.core.journal.lines import Began, Moment, Start
-from vici_mif.core.planner import Planner
+from vici_mif.core.rooms import Rooms
 from vici_mif.edges.files import FileError
 from vici_mif.edges.journal import JournalFile
 from vici_mif.shell import clock
@@ -58,7 +58,10 @@ class Step:
 
     @property
     def weight(self) -> int:
-        return 1 + (len(self.event.sas) if isinstance(self.event, events.SasSeen) else 0)
+        match self.event:
+            case events.SasSeen(sas) | events.MembersSeen(sas):
+                return 1 + len(sas)
+        return 1
 
     def text(self) -> str:
         return lines.Step(
@@ -71,7 +74,7 @@ class Step:
 
 
 class Journal:
-    """Between the loop and the planner. `file` None: nothing is kept."""
+    """Between the loop and who decides. `file` None: nothing is kept."""
 
     def __init__(self, file: JournalFile | None, base: str, log: Log) -> None:
         """`base`: the directory of the configuration, as the planner has it."""
@@ -89,16 +92,16 @@ class Journal:
         """Nothing waits to be written."""
         return self._writer is None or self._put == self._writer.done
 
-    def handle(self, planner: Planner, event: events.Event, now: float) -> list[Action]:
-        """What the planner answers, noted with what it was asked."""
+    def handle(self, rooms: Rooms, event: events.Event, now: float) -> list[Action]:
+        """What is decided, noted with what it was decided upon."""
         if self._writer is None:
-            return planner.handle(event, now)
+            return rooms.handle(event, now)
         self._hear(self._writer)
-        self._begin(self._writer, planner, now)
+        self._begin(self._writer, rooms, now)
         self._steps += 1
         time = clock.moment(now)
         try:
-            actions = planner.handle(event, now)
+            actions = rooms.handle(event, now)
         except Exception as mistake:
             self._keep(self._writer, Step(self._steps, time, event, (), replay.named(mistake)))
             raise
@@ -117,7 +120,7 @@ class Journal:
         if self._due is None and writer.starts == self._starts:
             self._due = writer.wants(clock.monotonic())
 
-    def _begin(self, writer: _Writer, planner: Planner, now: float) -> None:
+    def _begin(self, writer: _Writer, rooms: Rooms, now: float) -> None:
         """A line where a replay may begin, before the next step. A crowd is waited for."""
         began, crowd = self._due, self._put - writer.done
         if began is None or crowd > MOST_WAITING // 2:
@@ -129,11 +132,11 @@ class Journal:
             time=clock.moment(now),
             lost=self._lost,
             base=self._base,
-            config=codec.model_dump(planner.config),
+            config=codec.model_dump(rooms.planner.config),
         )
         self._put += 1
         self._starts += 1
-        writer.queue.put(Head(start, state.take(planner) if self._steps else None))
+        writer.queue.put(Head(start, state.take(rooms) if self._steps else None))
         self._due, self._lost = None, 0
 
     def _keep(self, writer: _Writer, step: Step) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
-from vici_mif.core.events import Event
-from vici_mif.core.model import GuardWish, Link, ProbeWish, Route, Rule, Sa, SourceWish, Steering
+from vici_mif.core.events import Event, MembersSeen
+from vici_mif.core.model import GuardWish, Link, ProbeWish, Route, Rule, Sa, SourceChange, Steering
 
 QUIET = {"tag", "message"}  # a tag means nothing to people; a message may name secrets
 
@@ -23,8 +23,8 @@ def action(wanted: Action) -> list[str]:
             return steering(wish) or ["nothing of ours in the kernel's routing"]
         case actions.Guard(_, wish):
             return guard(wish)
-        case actions.CheckSources(_, table):
-            return [sources(table)]
+        case actions.CheckSources(_, change):
+            return [sources(change)]
         case actions.PathsChanged(_, changes):
             return [f"tell: {c.peer}: {c.path} {c.before or 'new'} -> {c.state}" for c in changes]
         case actions.Watch(_, wishes):
@@ -37,25 +37,20 @@ def action(wanted: Action) -> list[str]:
             return [_named(type(wanted).__name__, wanted)]
 
 
-def sources(wish: SourceWish | None) -> str:
+def sources(change: SourceChange | None) -> str:
     """Numbers only: there may be thousands."""
-    if wish is None:
+    if change is None:
         return "no check of outer sources"
-    act = "drop" if wish.drop else "count"
-    return f"{act} strange outer sources: {len(wish.known)} known, {len(wish.refused)} refused"
+    act = "drop" if change.drop else "count"
+    more = f"{len(change.more)} {'known' if change.whole else 'more'}, {len(change.fewer)} fewer"
+    return f"{act} strange outer sources: {more}, {len(change.refused)} refused"
 
 
 def event(fact: Event) -> str:
     """What happened."""
     match fact:
-        case events.SaSeen(seen) | events.SaClosed(seen):
-            return f"{type(fact).__name__} {sa(seen)}"
-        case events.SaRekeyed(old, new):
-            return f"SaRekeyed #{old} is now {sa(new)}"
         case events.FootprintsRead(found):
             return "FootprintsRead " + _listed(each.peer for each in found)
-        case events.SasSeen(found):
-            return "SasSeen " + _listed(map(sa, found))
         case events.ConnectionsSeen(found):
             return "ConnectionsSeen " + _listed(
                 f"{c.name} ({', '.join(child.name for child in c.children)})" for c in found
@@ -70,7 +65,30 @@ def event(fact: Event) -> str:
         case events.CharonConnected(version, patched, _):
             return f"CharonConnected {version}, " + ("with" if patched else "without") + " series"
         case _:
-            return _named(type(fact).__name__, fact)
+            return _about_sas(fact) or _named(type(fact).__name__, fact)
+
+
+def _about_sas(fact: Event) -> str:
+    match fact:
+        case events.SaSeen(seen) | events.SaClosed(seen):
+            return f"{type(fact).__name__} {sa(seen)}"
+        case events.SaRekeyed(old, new):
+            return f"SaRekeyed #{old} is now {sa(new)}"
+        case events.SasSeen(found):
+            return "SasSeen " + _listed(map(sa, found))
+        case events.MembersSeen():
+            return members(fact)
+        case _:
+            return ""
+
+
+def members(fact: MembersSeen) -> str:
+    """Of a gateway's peers: what is new, and how many were quiet."""
+    found = [_listed(map(sa, fact.seen))] if fact.seen else []
+    found += [f"#{old} is now #{new}" for old, new in fact.rekeyed]
+    found += [f"gone: {' '.join(f'#{number}' for number in fact.gone)}"] if fact.gone else []
+    found += [f"{len(fact.quiet)} quiet"] if fact.quiet is not None else []
+    return "MembersSeen " + "; ".join(found)
 
 
 def sa(seen: Sa) -> str:

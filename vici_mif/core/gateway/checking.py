@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vici_mif.core.actions import AskPeer, CheckSources, ReadSa
-from vici_mif.core.events import SourcesSeen
+from vici_mif.core.events import NewcomersSeen
 from vici_mif.core.gateway.families import Families
-from vici_mif.core.model import Source, SourceCheck, SourceCounts, SourceWish
+from vici_mif.core.model import Source, SourceChange, SourceCheck
 from vici_mif.core.requests import Key
 from vici_mif.core.turn import Turn
 
@@ -26,9 +26,6 @@ REFUSE_DELAY = 30.0
 RENEW_DELAY = 20.0
 """Seconds after which it is looked at again, if it still sends."""
 
-RECENT = 5.0
-"""Seconds since the last packet of one that still sends."""
-
 MOST_ASKED = 16
 """Peers that are asked at a time: forged packets must not make us flood."""
 
@@ -40,10 +37,9 @@ JUDGE_DELAY = 0.5
 
 @dataclass(slots=True)
 class Newcomer:
-    """An address that is new for an SPI."""
+    """An address that is new for an SPI, and sends."""
 
     since_at: float
-    sent_at: float
     answered_at: float | None = None
     """When the peer answered from where it is known to be, after this one was seen."""
 
@@ -53,7 +49,6 @@ class Checking:
 
     def __init__(self, mode: SourceCheck) -> None:
         self.mode = mode
-        self.counts = SourceCounts()
         self.why = ""
         """Why it is not in force."""
         self._newcomers: dict[Source, Newcomer] = {}
@@ -64,6 +59,8 @@ class Checking:
         self._judge_at = 0.0
         self._applied: tuple[object, ...] = (False,)
         self._asked: tuple[object, ...] = (False,)
+        self._laid: frozenset[Source] | None = None
+        """The sources that the kernel was told; None: it has to be told all."""
 
     @property
     def refused(self) -> int:
@@ -72,15 +69,12 @@ class Checking:
 
     # --- facts --------------------------------------------------------------------
 
-    def learn(self, seen: SourcesSeen, now: float) -> None:
+    def learn(self, seen: NewcomersSeen, now: float) -> None:
         """The kernel's memory is bounded, and so is this one."""
-        self.counts = seen.counts
-        newcomers = {}
-        for source, age in seen.newcomers:
-            known = self._newcomers.get(source) or Newcomer(now - age, now - age)
-            known.sent_at = max(known.sent_at, now - age)
-            newcomers[source] = known
-        self._newcomers = newcomers
+        for source in seen.ceased:
+            self._newcomers.pop(source, None)
+        for source, age in seen.began:
+            self._newcomers[source] = Newcomer(now - age)
 
     def answered(self, turn: Turn, ike_id: int) -> None:
         """Before that counts, look where charon has the peer: it may just have moved."""
@@ -96,7 +90,7 @@ class Checking:
         self._applied, self.why = self._asked, ""
 
     def broken(self, turn: Turn, text: str, *, first: bool) -> None:
-        self.why = text
+        self.why, self._laid = text, None
         if first:
             turn.say(f"gateway: sources are not checked: {text}", "error")
 
@@ -132,8 +126,6 @@ class Checking:
         until = self._refused.get(source)
         if until is not None and until - turn.now > REFUSE_DELAY - RENEW_DELAY:
             return
-        if turn.now - newcomer.sent_at > RECENT + GRACE:
-            return  # it is not there any more
         asked_for = max(newcomer.since_at, until - REFUSE_DELAY + RENEW_DELAY if until else 0.0)
         if newcomer.answered_at is None or newcomer.answered_at < asked_for:
             self._ask(turn, families, source)
@@ -168,17 +160,21 @@ class Checking:
         state = (on, self.mode, families.version, self._turned) if on else (False,)
         if state == self._applied:
             return
-        if turn.ask(("sources",), lambda tag: CheckSources(tag, self._wish(families, on))):
+        if turn.ask(("sources",), lambda tag: CheckSources(tag, self._change(families, on))):
             self._asked = state
 
-    def _wish(self, families: Families, on: bool) -> SourceWish | None:
-        if not on:
+    def _change(self, families: Families, on: bool) -> SourceChange | None:
+        """From what the kernel was told last."""
+        before, self._laid = self._laid, frozenset(families.sources) if on else None
+        if self._laid is None:
             return None
-        return SourceWish(
+        return SourceChange(
             drop=self.mode == "drop",
             ports=families.ports,
-            known=frozenset(families.sources),
-            refused=frozenset(self._refused) - families.sources.keys(),
+            refused=frozenset(self._refused) - self._laid,
+            more=self._laid - (before or frozenset()),
+            fewer=(before or frozenset()) - self._laid,
+            whole=before is None,
         )
 
 

@@ -6,8 +6,8 @@ There may be thousands, so nothing walks over all of them but a look at everythi
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,19 +28,12 @@ class Family:
     born_at: float
     members: dict[int, Sa] = field(default_factory=dict)
     """By unique id."""
-    refusals: Counter[str] = field(default_factory=Counter)
-    """Refused clones we were told of, by reason. A peer may ask faster than charon tells."""
-    refused: int = 0
-    """Clones refused to it, by charon's own count."""
     former: deque[IPAddress] = field(default_factory=lambda: deque(maxlen=FORMER))
-    past_in: int = 0
-    """Bytes of CHILD_SAs that were replaced or went."""
-    past_out: int = 0
 
     @property
     def identity(self) -> str:
         """As charon prints it; what the peer authenticated with in EAP comes first."""
-        return next(iter(sorted(self.identities, key=lambda name: name[0])), ("", ""))[1]
+        return min(self.identities, default=(0, ""))[1]
 
     @property
     def identities(self) -> set[tuple[int, str]]:
@@ -59,37 +52,16 @@ class Family:
         said = {address for sa in self.members.values() for address in sa.remote_addresses}
         return frozenset(now | said | set(self.former))
 
-    @property
-    def rx_bytes(self) -> int:
-        return self.past_in + sum(c.bytes_in for sa in self.members.values() for c in sa.children)
-
-    @property
-    def tx_bytes(self) -> int:
-        return self.past_out + sum(c.bytes_out for sa in self.members.values() for c in sa.children)
-
     def take(self, sa: Sa) -> None:
         """One of its members, as it is now."""
         before = self.members.get(sa.unique_id)
         if before is not None and before.remote != sa.remote:
             self.left(before.remote)
         self.members[sa.unique_id] = sa
-        self._keep_counts(before)
-
-    def leave(self, unique_id: int) -> None:
-        self._keep_counts(self.members.pop(unique_id, None))
 
     def left(self, address: IPAddress) -> None:
         if address not in self.former:
             self.former.append(address)
-
-    def _keep_counts(self, before: Sa | None) -> None:
-        """What is not there any more was counted all the same. A rekeyed IKE_SA hands on its
-        children."""
-        kept = {child.unique_id for sa in self.members.values() for child in sa.children}
-        for child in before.children if before else ():
-            if child.unique_id not in kept:
-                self.past_in += child.bytes_in
-                self.past_out += child.bytes_out
 
 
 class Families:
@@ -101,8 +73,6 @@ class Families:
         self._of: dict[int, int] = {}
         self.sources: dict[Source, int] = {}
         """Where the ESP of each inbound SPI comes from, with the IKE_SA it belongs to."""
-        self.refused = 0
-        """Clones refused to all of them; only grows while charon is there."""
         self.spis: dict[int, int] = {}
         """Inbound SPI to IKE_SA."""
         self.ports: frozenset[int] = frozenset({4500})
@@ -113,10 +83,6 @@ class Families:
     @property
     def tunnels(self) -> int:
         return len(self._of)
-
-    def ours(self, sa: Sa) -> bool:
-        """Of a connection of the gateway's, and begun by the peer."""
-        return sa.name in self.connections and not sa.original_initiator
 
     def holds(self, unique_id: int) -> bool:
         return unique_id in self._of
@@ -136,59 +102,8 @@ class Families:
     # --- learning ---------------------------------------------------------------
 
     def see(self, sa: Sa, now: float) -> None:
-        """One IKE_SA as it is now; one that is going is gone."""
-        if sa.closing:
-            self.gone(sa.unique_id)
-        elif sa.established:
-            self._place(sa, now)
-
-    def see_all(self, sas: Iterable[Sa], now: float) -> None:
-        """All there are."""
-        present = {sa.unique_id: sa for sa in sas}
-        for sa in present.values():
-            self.see(sa, now)
-        for unique_id in [number for number in self._of if number not in present]:
-            self.gone(unique_id)
-
-    def gone(self, unique_id: int) -> None:
-        family = self.of(unique_id)
-        if family is None:
-            return
-        self._move_sources(family.members.get(unique_id), None)
-        family.leave(unique_id)
-        del self._of[unique_id]
-        if not family.members:
-            del self.by_id[family.id]
-
-    def rekeyed(self, old_id: int, new: Sa, now: float) -> None:
-        """It goes on under another number; the children are the same."""
-        if new.established:
-            self._place(new, now)
-        self.gone(old_id)
-
-    def clear(self) -> None:
-        """There is no charon to be asked; it tells everything anew."""
-        self.by_id.clear()
-        self._of.clear()
-        self.sources.clear()
-        self.spis.clear()
-        self.refused = 0
-        self.version += 1
-
-    def refuse(self, unique_id: int, reason: str, count: int) -> Family | None:
-        """A clone was refused; whose, if it is one of ours."""
-        family = self.of(unique_id)
-        if family is not None:
-            family.refusals[reason] += 1
-            self._count(family, max(count, family.refusals.total()))
-        return family
-
-    def _count(self, family: Family, refused: int) -> None:
-        self.refused += max(0, refused - family.refused)
-        family.refused = max(family.refused, refused)
-
-    def _place(self, sa: Sa, now: float) -> None:
-        number = sa.family if sa.family is not None else sa.unique_id
+        """An established one, new or changed."""
+        number = family_of(sa)
         before = self.of(sa.unique_id)
         if before is not None and before.id != number:
             self.gone(sa.unique_id)
@@ -199,14 +114,30 @@ class Families:
         family.born_at = min(family.born_at, born_at)
         self._move_sources(family.members.get(sa.unique_id), sa)
         family.take(sa)
-        self._count(family, sa.clones_refused)
         self._of[sa.unique_id] = number
 
+    def gone(self, unique_id: int) -> None:
+        family = self.of(unique_id)
+        if family is None:
+            return
+        self._move_sources(family.members.get(unique_id), None)
+        del family.members[unique_id]
+        del self._of[unique_id]
+        if not family.members:
+            del self.by_id[family.id]
+
+    def clear(self) -> None:
+        """There is no charon to be asked; it tells everything anew."""
+        self.by_id.clear()
+        self._of.clear()
+        self.sources.clear()
+        self.spis.clear()
+        self.version += 1
+
     def _move_sources(self, before: Sa | None, after: Sa | None) -> None:
-        old = set(sources(before)) if before else set()
-        new = set(sources(after)) if after else set()
-        for source in old - new:
-            if before and self.sources.get(source) == before.unique_id:
+        new = dict.fromkeys(sources(after)) if after else {}  # in order, so that replays agree
+        for source in sources(before) if before else ():
+            if before and source not in new and self.sources.get(source) == before.unique_id:
                 self._forget_source(source)
         if after is None:
             return
@@ -229,3 +160,13 @@ def sources(sa: Sa) -> Iterator[Source]:
         with suppress(ValueError):  # none yet
             if child.works:
                 yield Source(int(child.spi_in, 16), sa.remote)
+
+
+def family_of(sa: Sa) -> int:
+    """clone-family; the unique id where charon knows no families."""
+    return sa.family if sa.family is not None else sa.unique_id
+
+
+def is_member(sa: Sa, connections: Collection[str]) -> bool:
+    """Of a connection of the gateway's, and begun by the peer."""
+    return sa.name in connections and not sa.original_initiator

@@ -2,8 +2,8 @@
 """The gateway's room: its part of the facts in, what is to be done about its peers out.
 
 It stands beside the planner, with a book of its own: facts about thousands of families are none of
-the planner's business, nor of the journal's. What peers do with their IKE_SAs is theirs: nothing
-here moves, clones or opens one.
+the planner's business. What peers do with their IKE_SAs is theirs: nothing here moves, clones or
+opens one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from vici_mif.core.gateway.checking import Checking
 from vici_mif.core.gateway.families import Families
 from vici_mif.core.gateway.orphans import Orphans
 from vici_mif.core.gateway.revoked import Revoked
-from vici_mif.core.model import Sa
 from vici_mif.core.requests import Book, Request
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.config import Config
@@ -38,8 +37,6 @@ class Gateway:
         self.checking = Checking(self.config.source_check if self.config else "off")
         self.orphans = Orphans()
         self.revoked = Revoked()
-        self.read_at: float | None = None
-        """When everything was read last."""
         self._world = World()
         self._book = Book(PREFIX)
         self._now = 0.0
@@ -73,52 +70,38 @@ class Gateway:
     # --- facts ----------------------------------------------------------------------
 
     def _learn(self, turn: Turn, event: e.Event) -> e.Event | None:
-        """Take what is the gateway's; what is left of the fact is everybody else's."""
+        """Take what is the gateway's; the planner hears of everything else."""
         match event:
-            case e.SasSeen(sas):
-                return self._learn_all(turn, sas)
-            case e.SaSeen() | e.SaClosed() | e.SaRekeyed() | e.SaGone() | e.CloneRefused():
-                return self._learn_one(turn, event)
-            case e.SourcesSeen():
+            case e.MembersSeen():
+                self._learn_members(turn, event)
+            case e.NewcomersSeen():
                 self.checking.learn(event, turn.now)
-                return None
-            case e.ActionTaken() | e.ActionDone() | e.ActionFailed():
-                return self._ended(turn, event)
-        self._learn_world(turn, event)
-        return event
-
-    def _learn_one(
-        self, turn: Turn, event: e.SaSeen | e.SaClosed | e.SaRekeyed | e.SaGone | e.CloneRefused
-    ) -> e.Event | None:
-        match event:
-            case e.SaSeen(sa) if self.families.ours(sa):
-                self.families.see(sa, turn.now)
-                self.revoked.look_at(sa.unique_id)
-            case e.SaClosed(sa) if self.families.ours(sa):
-                self.families.gone(sa.unique_id)
-            case e.SaRekeyed(old_id, new) if self.families.ours(new):
-                turn.book.rename(old_id, new.unique_id)
-                self.families.rekeyed(old_id, new, turn.now)
-            case e.SaGone(unique_id) if self.families.holds(unique_id):
-                self.families.gone(unique_id)
-            case e.CloneRefused():
-                self._refused(turn, event)
+            case e.CloneRefused(unique_id) if family := self.families.of(unique_id):
+                turn.say(f"gateway: a clone for {family.identity} was refused: {event.reason}")
+            case e.ActionTaken() | e.ActionDone() | e.ActionFailed() if _is_ours(event.tag):
+                self._ended(turn, event)
             case _:
+                self._learn_world(turn, event)
                 return event
         return None
 
-    def _learn_all(self, turn: Turn, sas: tuple[Sa, ...]) -> e.Event:
-        if not self.families.connections:
-            return e.SasSeen(sas)
-        self.families.see_all((sa for sa in sas if self.families.ours(sa)), turn.now)
-        self.read_at = turn.now
-        self.orphans.looked(self.families, turn.now)
-        self.revoked.forget()
-        return e.SasSeen(tuple(sa for sa in sas if not self.families.ours(sa)))
+    def _learn_members(self, turn: Turn, fact: e.MembersSeen) -> None:
+        """A rekeyed one is placed before the old one goes: the family is the same."""
+        for old_id, new_id in fact.rekeyed:
+            turn.book.rename(old_id, new_id)
+        for sa in fact.seen:
+            self.families.see(sa, turn.now)
+            self.revoked.look_at(sa.unique_id)
+        for unique_id in (*(old_id for old_id, _ in fact.rekeyed), *fact.gone):
+            self.families.gone(unique_id)
+        if fact.quiet is not None:
+            self.orphans.looked(fact.quiet, turn.now)
+            self.revoked.forget()
 
     def _learn_world(self, turn: Turn, event: e.Event) -> None:
         """Facts that concern everybody."""
-        self._world.learn(event, turn.now)
+        if not isinstance(event, e.SasSeen | e.SaSeen):
+            self._world.learn(event, turn.now)
         match event:
             case e.CharonConnected() | e.CharonGone():
                 self._book.drop_charon()
@@ -143,24 +126,13 @@ class Gateway:
             self.revoked.forget()
             turn.ask(("read",), ReadAll)
 
-    def _refused(self, turn: Turn, event: e.CloneRefused) -> None:
-        """Said once for each family and reason: a peer may ask on and on."""
-        family = self.families.refuse(event.unique_id, event.reason, event.count)
-        if family is not None and family.refusals[event.reason] == 1:
-            turn.say(f"gateway: a clone for {family.identity} was refused: {event.reason}")
-
     # --- ends of requests -------------------------------------------------------------
 
-    def _ended(
-        self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed
-    ) -> e.Event | None:
-        if not event.tag.startswith(f"{PREFIX}-"):
-            return event
+    def _ended(self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed) -> None:
         if isinstance(event, e.ActionFailed):
             self._failed(turn, event)
         elif isinstance(event, e.ActionDone) and (request := self._book.end(event.tag)):
             self._done(turn, request)
-        return None
 
     def _done(self, turn: Turn, request: Request) -> None:
         self._book.forgive(request.key)
@@ -196,3 +168,7 @@ class Gateway:
             self.revoked.act(turn, self.families)
             self.orphans.act(turn, self.families)
         self.checking.act(turn, self.families, stopping=self._stopping)
+
+
+def _is_ours(tag: str) -> bool:
+    return tag.startswith(f"{PREFIX}-")

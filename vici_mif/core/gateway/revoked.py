@@ -21,12 +21,13 @@ class Revoked:
 
     def __init__(self) -> None:
         self._names: frozenset[str] = frozenset()
-        self._fresh: set[int] = set()
+        self._fresh: dict[int, None] = {}
+        """In the order in which they came."""
         self._all = True
 
     def look_at(self, unique_id: int) -> None:
         """It was made, or changed."""
-        self._fresh.add(unique_id)
+        self._fresh[unique_id] = None
 
     def forget(self) -> None:
         """Look at everything again."""
@@ -38,7 +39,7 @@ class Revoked:
         names = frozenset(o.identity for o in kept if o.kind is OrderKind.REVOKE_IDENTITY)
         everybody = self._all or names != self._names
         self._names, self._all = names, False
-        fresh, self._fresh = self._fresh, set()
+        fresh, self._fresh = self._fresh, {}
         if not names:
             return
         found = families.all() if everybody else map(families.of, fresh)
@@ -49,4 +50,4 @@ class Revoked:
         for ike_id in family.members:
             key: Key = ("revoked", ike_id)
             turn.ask(key, partial(Terminate, ike_id=ike_id, force=True))
-            self._fresh.add(ike_id)  # until it is gone
+            self._fresh[ike_id] = None  # until it is gone

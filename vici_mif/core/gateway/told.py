@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 from vici_mif.core import status as s
+from vici_mif.core.gateway.counts import Counted, Counts
 from vici_mif.core.gateway.families import Family
 from vici_mif.core.gateway.gateway import Gateway
+from vici_mif.core.model import SourceCounts
 
 
-def gateway(it: Gateway, clock: s.Clock) -> s.GatewayStatus | None:
+def gateway(it: Gateway, counts: Counts, clock: s.Clock) -> s.GatewayStatus | None:
     """None: no gateway is configured."""
     if it.config is None:
         return None
     families = sorted(it.families.all(), key=lambda family: (family.identity, family.id))
     return s.GatewayStatus(
-        families=tuple(_family(family, clock.now) for family in families),
+        families=tuple(_family(family, counts.of(family.id), clock.now) for family in families),
         tunnels=it.families.tunnels,
-        refused=it.families.refused,
-        read=clock.rfc3339(it.read_at) if it.read_at is not None else "",
-        sources=_sources(it),
+        refused=counts.refused,
+        read=clock.rfc3339(counts.read_at) if counts.read_at is not None else "",
+        sources=_sources(it, counts.sources),
     )
 
 
@@ -28,9 +30,9 @@ def sentence(it: Gateway) -> str:
     return f"gateway: {count} families, {it.families.tunnels} tunnels" if it.config else ""
 
 
-def _family(family: Family, now: float) -> s.FamilyStatus:
+def _family(family: Family, counted: Counted, now: float) -> s.FamilyStatus:
     members = family.members.values()
-    said = ", ".join(family.refusals)
+    said = ", ".join(counted.refusals)
     return s.FamilyStatus(
         id=family.id,
         connection=family.connection,
@@ -38,18 +40,17 @@ def _family(family: Family, now: float) -> s.FamilyStatus:
         tunnels=len(members),
         paths=tuple(sorted({str(sa.pair) for sa in members})),
         inner=tuple(dict.fromkeys(str(vip) for sa in members for vip in sa.remote_vips)),
-        rx_bytes=family.rx_bytes,
-        tx_bytes=family.tx_bytes,
+        rx_bytes=counted.rx_bytes,
+        tx_bytes=counted.tx_bytes,
         age_s=round(max(0.0, now - family.born_at), 1),
-        refused=family.refused,
-        why=f"{family.refused} clones refused: {said or 'before the start'}"
-        if family.refused
+        refused=counted.refused,
+        why=f"{counted.refused} clones refused: {said or 'before the start'}"
+        if counted.refused
         else "",
     )
 
 
-def _sources(it: Gateway) -> s.SourcesStatus:
-    counts = it.checking.counts
+def _sources(it: Gateway, counts: SourceCounts) -> s.SourcesStatus:
     return s.SourcesStatus(
         mode=it.checking.mode,
         known=len(it.families.sources),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feeds what a journal tells into today's planner, and compares what it wants. Pure."""
+"""Feeds what a journal tells into today's controller, and compares what it wants. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vici_mif.core.events import Event
 from vici_mif.core.journal import codec, lines, state
 from vici_mif.core.journal.codec import CodecError
 from vici_mif.core.journal.lines import Start, Step
-from vici_mif.core.planner import Planner
+from vici_mif.core.rooms import Rooms
 from vici_mif.core.wish.config import Config
 
 
@@ -65,7 +65,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.steps = 0
-        self._planner: Planner | None = None
+        self._rooms: Rooms | None = None
         self._next = 0
 
     def run(self, text: Iterable[Line]) -> Iterator[Outcome]:
@@ -97,42 +97,42 @@ class Replay:
             if isinstance(read, Start):
                 self._begin(read)
                 return read
-            if self._planner is None:
+            if self._rooms is None:
                 return Skipped(line, "before the first line where a replay may begin")
             if self._next not in {0, read.step}:
                 raise CodecError(f"steps {self._next} to {read.step - 1} are missing")
-            return self._step(self._planner, line, read)
+            return self._step(self._rooms, line, read)
         except CodecError as error:
             raise _error(line, error) from None
 
     def _begin(self, start: Start) -> None:
         if start.began == "started":
-            self._planner = Planner(codec.model_load(Config, start.config), start.base)
+            self._rooms = Rooms(codec.model_load(Config, start.config), start.base)
             self._next = 1
             return
-        if start.version != __version__ and self._planner and start.began == "rotated":
+        if start.version != __version__ and self._rooms and start.began == "rotated":
             return  # what is known goes on; another version's inside says nothing
-        before, self._planner = self._planner, self._restored(start)
+        before, self._rooms = self._rooms, self._restored(start)
         if start.began == "rotated" and before and state.dump(before) != start.state:
-            raise CodecError("the planner's state is another one than it was here")
+            raise CodecError("the controller's state is another one than it was here")
         if start.began == "resumed":
             self._next = 0
 
-    def _restored(self, start: Start) -> Planner:
+    def _restored(self, start: Start) -> Rooms:
         if start.version != __version__:
             raise CodecError(f"a state of version {start.version}; this is {__version__}")
         found = state.load(start.state)
-        if not isinstance(found, Planner):
-            raise CodecError("not the state of a planner")
+        if not isinstance(found, Rooms):
+            raise CodecError("not a controller's state")
         return found
 
-    def _step(self, planner: Planner, line: Line, step: Step) -> Replayed:
+    def _step(self, rooms: Rooms, line: Line, step: Step) -> Replayed:
         event = codec.event(step.event)
         recorded = tuple(codec.action(each) for each in step.actions)
         self._next = step.step + 1
         self.steps += 1
         try:
-            found = tuple(planner.handle(event, step.time.monotonic))
+            found = tuple(rooms.handle(event, step.time.monotonic))
         except Exception as mistake:  # the planner's own: that is what is looked for
             return Replayed(line, step, event, recorded, (), named(mistake))
         return Replayed(line, step, event, recorded, found)

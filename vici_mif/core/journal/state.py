@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The planner's whole state as JSON and back: a journal's later files begin in the middle.
+"""The whole state of who decides as JSON and back: later files begin in the middle.
 
 Objects that change are written once and referred to by number afterwards; frozen data is
 written where it stands. Only classes of the core can be named, and none of their code is run.
@@ -12,9 +12,11 @@ import importlib
 import json
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, is_dataclass
+from dataclasses import fields as data_fields
 from enum import Enum
+from functools import cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -89,7 +91,7 @@ def take(thing: object) -> Taken:
 
 
 def dump(thing: object) -> Any:
-    """A planner, or anything that it is made of. Raises TypeError for what cannot be kept."""
+    """Rooms, or anything that they are made of. Raises TypeError for what cannot be kept."""
     return take(thing).written()
 
 
@@ -133,7 +135,7 @@ class _Writer:
         if isinstance(thing, tuple):
             return {KIND: _name(type(thing)), "items": self._items(thing)}
         if _is_frozen(thing):
-            return {KIND: _name(type(thing)), "fields": self._fields(thing)}
+            return {KIND: _name(type(thing)), "fields": self._values(_said(thing))}
         return self._mutable(name, thing)
 
     def _mutable(self, name: str, thing: object) -> Any:
@@ -155,7 +157,10 @@ class _Writer:
         return [self.value(each) for each in things]
 
     def _fields(self, thing: object) -> dict[str, Any]:
-        return {name: self.value(value) for name, value in fields(thing).items()}
+        return self._values(fields(thing))
+
+    def _values(self, held: dict[str, Any]) -> dict[str, Any]:
+        return {name: self.value(value) for name, value in held.items()}
 
     def _method(self, thing: MethodType) -> Any:
         owner = self.value(thing.__self__)
@@ -212,6 +217,9 @@ class _Reader:
         made: Any = object.__new__(kind)
         if "number" in data:
             self._known[data["number"]] = made
+        else:  # frozen: what is at its default was left out
+            for name, value in _defaults(kind).items():
+                object.__setattr__(made, name, value)
         for name, value in data["fields"].items():
             object.__setattr__(made, name, self.value(value))
         return made
@@ -230,6 +238,29 @@ def fields(thing: object) -> dict[str, Any]:
         names = (slots,) if isinstance(slots, str) else slots
         held |= {name: getattr(thing, name) for name in names if hasattr(thing, name)}
     return held
+
+
+def _said(thing: object) -> dict[str, Any]:
+    """What frozen data holds beside its defaults: there may be thousands of SAs."""
+    kind: type = type(thing)
+    usual = _defaults(kind)
+    return {
+        name: value
+        for name, value in fields(thing).items()
+        if not _same(value, usual.get(name, MISSING))
+    }
+
+
+def _same(value: object, default: object) -> bool:
+    return type(value) is type(default) and value == default
+
+
+@cache
+def _defaults(kind: Hashable) -> Mapping[str, Any]:
+    """Of a dataclass, where they are plain."""
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        return {}
+    return {each.name: each.default for each in data_fields(kind) if each.default is not MISSING}
 
 
 def _in_order(data: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,13 @@ from vici_mif.core.model.message import FromEnvironment, FromFile, Section, Valu
 from vici_mif.core.model.order import Order, OrderKind
 from vici_mif.core.model.probe import Echo, Limit, ProbeWish, Verdict
 from vici_mif.core.model.sa import Child, Sa
-from vici_mif.core.model.source import Source, SourceCheck, SourceCounts, SourceWish
+from vici_mif.core.model.source import (
+    Source,
+    SourceChange,
+    SourceCheck,
+    SourceCounts,
+    SourceWish,
+)
 
 __all__ = [
     "Child",
@@ -53,6 +59,7 @@ __all__ = [
     "Selector",
     "Slot",
     "Source",
+    "SourceChange",
     "SourceCheck",
     "SourceCounts",
     "SourceWish",

@@ -38,6 +38,25 @@ class SourceWish:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceChange:
+    """What has to differ in the kernel: of thousands of sources only the new and the old ones."""
+
+    drop: bool
+    ports: frozenset[int]
+    refused: frozenset[Source] = frozenset()
+    """All of them."""
+    more: frozenset[Source] = frozenset()
+    fewer: frozenset[Source] = frozenset()
+    whole: bool = False
+    """Whatever was known before is not any more."""
+
+    def after(self, before: SourceWish | None) -> SourceWish:
+        """What is wished with it."""
+        known = before.known if before and not self.whole else frozenset()
+        return SourceWish(self.drop, self.ports, (known | self.more) - self.fewer, self.refused)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceCounts:
     """Packets since the table was made."""
 
