@@ -178,13 +178,14 @@ CORE_LIBRARIES = {
         "gateway",
         "inline",
         "lines",
+        "links",
         "notice",
         "profile",
         "state",
         "status",
         "values",
     },
-    "pydantic_core": {"codec", "config", "daemon", "inline", "profile", "values"},
+    "pydantic_core": {"codec", "config", "daemon", "inline", "links", "profile", "values"},
 }
 """YAML ends in one module; pydantic describes formats and nothing else."""
 

@@ -17,7 +17,8 @@ from vici_mif.core import events as e
 from vici_mif.core.ground import footprint
 from vici_mif.core.ground.dataplane import join_guards
 from vici_mif.core.model import Footprint, GuardWish, OrderKind, Selector
-from vici_mif.core.wish.config import LinkMatch, Source, parse
+from vici_mif.core.wish.config import Source, parse
+from vici_mif.core.wish.links import LinkMatch
 from vici_mif.core.wish.numbers import Numbers
 from vici_mif.edges import footprints
 

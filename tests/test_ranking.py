@@ -11,7 +11,7 @@ from vici_mif.core.model import Link, Pair, PathName
 from vici_mif.core.paths.path import PathState
 from vici_mif.core.paths.ranking import Path, best, candidates, quality, without
 from vici_mif.core.paths.remotes import Remote
-from vici_mif.core.wish.config import LinkMatch
+from vici_mif.core.wish.links import LinkMatch
 
 GW = Remote("gw", ip_address("203.0.113.1"))
 GW6 = Remote("gw6", ip_address("2001:db8::1"))

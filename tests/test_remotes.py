@@ -13,7 +13,8 @@ from vici_mif.core.paths.path import PathFact, PathState
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.paths.ranking import Path, candidates
 from vici_mif.core.paths.remotes import Remote, dialable, remotes
-from vici_mif.core.wish.config import LinkMatch, Pairs
+from vici_mif.core.wish.config import Pairs
+from vici_mif.core.wish.links import LinkMatch
 
 V4, V4_TOO, V6 = map(ip_address, ("192.0.2.1", "192.0.2.2", "2001:db8::1"))
 A, B = Remote("a", V4, 0), Remote("b", V4_TOO, 1)

@@ -90,8 +90,6 @@ class _Reader:
     def _decode(self, key: str, value: object) -> str:
         if isinstance(value, str):
             return value  # the edge has decoded it
-        if isinstance(value, str):
-            return value
         if not isinstance(value, bytes):
             raise SwanError(f"{self.name}.{key}: expected a value")
         try:

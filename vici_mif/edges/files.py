@@ -6,34 +6,56 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+MOST_BYTES = 10_000_000
+"""Of a key, a certificate, or a file of ours."""
+
+MOST_CONFIG_BYTES = 1_000_000
+"""Of one file of the configuration: it is read while nothing else is done."""
 
 
 class FileError(Exception):
     """A file cannot be read or written; the text names it and says why."""
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
     """A file of text."""
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: not UTF-8 (byte {error.start})") from error
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """A file as it is: certificates and keys may be DER."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}") from error
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero in its name
+        raise FileError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > most:
+        raise FileError(f"{path}: larger than {most} bytes")
+    return data
 
 
 def read_config(path: Path) -> list[tuple[str, str]]:
-    """The configuration file, then the `*.yaml` of `conf.d` beside it in order of name."""
-    more = sorted((path.parent / "conf.d").glob("*.yaml")) if path.name == "config.yaml" else []
-    return [(str(file), read_text(file)) for file in [path, *more]]
+    """The configuration file; of one named config.yaml also `conf.d/*.yaml` beside it, by name."""
+    more = _more(path.parent / "conf.d") if path.name == "config.yaml" else []
+    return [(str(file), read_text(file, MOST_CONFIG_BYTES)) for file in [path, *more]]
+
+
+def _more(folder: Path) -> list[Path]:
+    """What a shell's `*.yaml` matches: what an editor hides there is none of it."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"{folder}: {error.strerror}") from error
+    return [folder / name for name in names if fnmatchcase(name, "[!.]*.yaml")]
 
 
 def read_variable(name: str) -> str:
@@ -47,9 +69,14 @@ def read_variable(name: str) -> str:
 def read_document(path: Path, schema: str) -> dict[str, Any] | None:
     """A JSON document of ours; None where there is no file. Raises ValueError, KeyError or
     TypeError for what is none, and FileError."""
-    if not path.exists():
-        return None
-    content: dict[str, Any] = json.loads(read_text(path))
+    try:
+        content: dict[str, Any] = json.loads(read_text(path))
+    except FileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if content["schema"] != schema:
         raise ValueError(f"schema {content['schema']!r}, expected {schema!r}")
     return content

@@ -10,7 +10,7 @@ from vici_mif.core.family.family import Tunnel, is_called_spare, used_slots
 from vici_mif.core.family.orphans import Orphans
 from vici_mif.core.model import PathName, Sa, Slot
 from vici_mif.core.paths.paths import Paths
-from vici_mif.core.wish.config import LinkMatch
+from vici_mif.core.wish.links import LinkMatch
 
 
 class Homes:

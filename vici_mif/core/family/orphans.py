@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from vici_mif.core.family.family import home_of
 from vici_mif.core.model import PathName, Sa
 from vici_mif.core.paths.paths import Paths
-from vici_mif.core.wish.config import LinkMatch
+from vici_mif.core.wish.links import LinkMatch
 
 GONE_DELAY = 600.0
 """Seconds without its link after which a home may be given up: a modem that is reset, a train

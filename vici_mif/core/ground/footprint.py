@@ -16,8 +16,9 @@ from vici_mif.core.ground.dataplane import Inner
 from vici_mif.core.model import ChildTemplate, Connection, Footprint, GuardWish, Steering
 from vici_mif.core.paths.remotes import literal_address
 from vici_mif.core.selectors import host, networks
-from vici_mif.core.wish.config import ConnectionConfig, LinkMatch
+from vici_mif.core.wish.config import ConnectionConfig
 from vici_mif.core.wish.inline import InlineConnection
+from vici_mif.core.wish.links import LinkMatch
 from vici_mif.core.wish.numbers import Numbers
 
 DYNAMIC = ("dynamic",)

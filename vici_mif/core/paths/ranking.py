@@ -16,7 +16,8 @@ from vici_mif.core.paths import pairing
 from vici_mif.core.paths.path import WORKS, PathState
 from vici_mif.core.paths.remotes import Remote
 from vici_mif.core.wish import budget
-from vici_mif.core.wish.config import LinkMatch, Pairs
+from vici_mif.core.wish.config import Pairs
+from vici_mif.core.wish.links import LinkMatch
 
 EACH_WITH_EACH = Pairs()
 

@@ -7,7 +7,6 @@ A key whose feature does not exist yet is refused by name (LATER), not as unknow
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,9 +24,12 @@ from vici_mif.core.wish.daemon import DaemonConfig, Hooks
 from vici_mif.core.wish.document import ConfigError, Document, Key, Problem, Source
 from vici_mif.core.wish.gateway import GatewayConfig
 from vici_mif.core.wish.inline import Frozen, InlineConnection
+from vici_mif.core.wish.links import LinkMatch, Links
 from vici_mif.core.wish.profile import PROFILES, ProbeConfig, Profile, ProfileName
 from vici_mif.core.wish.values import (
     Delay,
+    Dialled,
+    Name,
     Prefix,
     not_empty,
     one_text,
@@ -36,34 +38,8 @@ from vici_mif.core.wish.values import (
 __all__ = ["Config", "ConfigError", "ConnectionConfig", "Source", "parse", "schema"]
 
 
-def _link(value: object) -> object:
-    return {"match": value} if isinstance(value, str) else value
-
-
 def _probe(value: object) -> object:
     return {"profile": value} if isinstance(value, str) else value
-
-
-class LinkMatch(Frozen):
-    """Which local interfaces to use. Order is rank: first is best."""
-
-    match: str = Field(min_length=1, description="An interface's name or a pattern: `wwan*`.")
-    cost: Literal["free", "metered"] = Field(
-        default="free", description="metered: every byte costs, so its tunnels are watched rarely."
-    )
-    probe: ProfileName | None = Field(
-        default=None,
-        description="How closely tunnels on this link are watched. Default: relaxed where "
-        "metered, else the connection's profile.",
-    )
-
-    def fits(self, name: str) -> bool:
-        return fnmatchcase(name, self.match)
-
-    @property
-    def exact(self) -> bool:
-        """A name, not a pattern: its path exists even while the link does not."""
-        return not any(c in self.match for c in "*?[")
 
 
 Names = Annotated[
@@ -75,7 +51,7 @@ class Remotes(Frozen):
     """The peer's addresses."""
 
     use: Annotated[
-        tuple[str, ...], BeforeValidator(one_text, json_schema_input_type=str | list[str])
+        tuple[Dialled, ...], BeforeValidator(one_text, json_schema_input_type=str | list[str])
     ] = Field(
         default=(),
         description="Addresses and names of the peer, best first, instead of the connection's "
@@ -111,15 +87,7 @@ class Pairs(Frozen):
 class ConnectionConfig(Frozen):
     """One peer: a connection that charon has, or an inline one, and our links."""
 
-    links: tuple[
-        Annotated[LinkMatch, BeforeValidator(_link, json_schema_input_type=str | LinkMatch)],
-        ...,
-    ] = Field(description="Local interfaces, best first; patterns are allowed.")
-
-    @field_validator("links", mode="before")
-    @classmethod
-    def _some(cls, value: object) -> object:
-        return not_empty(value)
+    links: Links = Field(description="Local interfaces, best first; patterns are allowed.")
 
     rank: int | None = Field(
         default=None,
@@ -191,7 +159,7 @@ class Config(Frozen):
     """The whole configuration: config.yaml and conf.d together."""
 
     version: Literal[1] = Field(description="The format's version.")
-    connections: dict[str, ConnectionConfig] = Field(
+    connections: dict[Name, ConnectionConfig] = Field(
         default={}, description="By the name of the connection in charon."
     )
     gateway: GatewayConfig | None = Field(default=None, description="Peers that come to us.")
@@ -250,6 +218,9 @@ class Config(Frozen):
         """As configured, else its place in the file."""
         return self.connections[peer].rank or 1 + list(self.connections).index(peer)
 
+
+MOST_SHOWN = 60
+"""Characters of a value that an error repeats."""
 
 LATER: frozenset[Key] = frozenset(
     {
@@ -356,11 +327,15 @@ def _names(model: type[BaseModel]) -> list[str]:
 
 
 def _expected(details: ErrorDetails) -> str:
-    return details["msg"].replace("Input should be", "expected").replace("Value error, ", "")
+    said = details["msg"].replace("Input should be", "expected").replace("Value error, ", "")
+    return said.replace("a valid tuple", "a list")
 
 
 def _found(key: Key, value: object) -> str:
     """Nothing near a secret is repeated."""
     if "secrets" in key:
         return ", found (hidden)"
-    return f", found {value!r}" if isinstance(value, str | int | float | bool) else ""
+    if not isinstance(value, str | int | float | bool):
+        return ""
+    shown = repr(value)
+    return f", found {shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + '…'}"

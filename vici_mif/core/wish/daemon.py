@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from vici_mif.core.wish.inline import Frozen
-from vici_mif.core.wish.values import Command, Directory, Listen, Range
+from vici_mif.core.wish.values import AbsolutePath, Command, Directory, Listen, Range
 
 
 class Hooks(Frozen):
@@ -21,7 +21,7 @@ class Hooks(Frozen):
 class DaemonConfig(Frozen):
     """The controller itself."""
 
-    vici: str = Field(default="/run/charon.vici", description="charon's VICI socket.")
+    vici: AbsolutePath = Field(default="/run/charon.vici", description="charon's VICI socket.")
     group: str = Field(default="vici-mif", description="Members of this group may read the status.")
     tables: Range = Field(
         default=(7791, 7890), description="Routing tables that are ours, at least 64."
@@ -29,8 +29,10 @@ class DaemonConfig(Frozen):
     rules: Range = Field(
         default=(150, 169), description="Rule preferences that are ours, below 220."
     )
-    run_dir: str = Field(default="/run/vici-mif", description="Where the control sockets stand.")
-    state_dir: str = Field(
+    run_dir: AbsolutePath = Field(
+        default="/run/vici-mif", description="Where the control sockets stand."
+    )
+    state_dir: AbsolutePath = Field(
         default="/var/lib/vici-mif", description="Where orders.json and footprints.json stand."
     )
     journal: Directory = Field(
@@ -48,7 +50,8 @@ class DaemonConfig(Frozen):
     @classmethod
     def _tables(cls, value: tuple[int, int]) -> tuple[int, int]:
         low, high = value
-        if high - low + 1 < 64 or low <= 0 or low <= 255 <= high or low <= 220 <= high:
+        special = low <= 255 <= high or low <= 220 <= high
+        if high - low + 1 < 64 or low <= 0 or special or high >= 2**32:
             raise PydanticCustomError(
                 "place", "expected at least 64 tables that leave out 220 and 253 to 255"
             )

@@ -107,12 +107,26 @@ MERGED = {(), ("connections",), ("daemon",)}
 SAME_EVERYWHERE = {("version",)}
 """Keys that each file may repeat."""
 
+MOST_DEEP = 32
+"""Mappings and lists inside of each other; ours need ten."""
+
+MOST_VALUES = 50_000
+"""Of all files together. An alias counts as often as it is used: a few lines can name billions."""
+
+ODD = (yaml.YAMLError, ValueError, LookupError, AttributeError)
+"""What PyYAML's constructors raise for a tag that its value does not fit."""
+
+
+TOO_DEEP = "nested too deeply"
+CONTROLS = "a control character, or another one that cannot be shown"
+
 
 class _Reader:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: list[Problem] = []
         self._open: list[yaml.Node] = []
+        self._left = MOST_VALUES
 
     def file(self, source: Source) -> None:
         root = self._compose(source)
@@ -134,8 +148,11 @@ class _Reader:
             place = Place(source.name, mark.line + 1, mark.column + 1) if mark else start
             said = " ".join(filter(None, [error.context, error.problem]))
             self._problem(place, (), f"this is not YAML: {said}")
-        except yaml.YAMLError as error:
-            self._problem(start, (), f"this is not YAML: {error}".splitlines()[0])
+        except yaml.reader.ReaderError as error:
+            place = _position(source, error.position)
+            self._problem(place, (), f"this is not YAML: {error}".splitlines()[0])
+        except RecursionError:
+            self._problem(start, (), TOO_DEEP)
         return None
 
     def _problem(self, place: Place, key: Key, text: str) -> None:
@@ -143,14 +160,25 @@ class _Reader:
 
     def _value(self, file: str, node: yaml.Node, key: Key) -> Data:
         self.document.values[key] = _place(file, node)
-        if any(node is above for above in self._open):
-            self._problem(_place(file, node), key, "an alias that contains itself")
+        if fault := self._fault(node):
+            self._problem(_place(file, node), key, fault)
+            return None
+        if not self._left:
             return None
         self._open.append(node)
         try:
             return self._build(file, node, key)
         finally:
             self._open.pop()
+
+    def _fault(self, node: yaml.Node) -> str:
+        """Why it is not read any further; of what is too much, only the first is named."""
+        if any(node is above for above in self._open):
+            return "an alias that contains itself"
+        if len(self._open) >= MOST_DEEP:
+            return TOO_DEEP
+        self._left = max(0, self._left - 1)
+        return f"more than {MOST_VALUES} values" if self._left == 1 else ""
 
     def _build(self, file: str, node: yaml.Node, key: Key) -> Data:
         if isinstance(node, yaml.MappingNode):
@@ -160,10 +188,13 @@ class _Reader:
         return self._scalar(file, node, key)
 
     def _scalar(self, file: str, node: yaml.Node, key: Key) -> Data:
+        if _has_controls(str(node.value), but="\n\t"):
+            self._problem(_place(file, node), key, CONTROLS)
+            return None
         try:
             value = yaml.constructor.SafeConstructor().construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            self._problem(_place(file, node), key, f"not understood: {error}".splitlines()[0])
+        except ODD:  # its words repeat the value, which may be a secret
+            self._problem(_place(file, node), key, f"not a value of {_tag(node)}")
             return None
         # A date or a binary is text here: no key of ours wants one.
         return value if isinstance(value, str | int | float | bool | None) else str(node.value)
@@ -175,6 +206,9 @@ class _Reader:
             place = _place(file, key_node)
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(place, at, "a key must be a plain word")
+                continue
+            if _has_controls(key_node.value):
+                self._problem(place, at, f"a key with {CONTROLS}")
                 continue
             key = (*at, str(key_node.value))
             self._pair(file, place, value_node, key, into)
@@ -205,3 +239,17 @@ class _Reader:
 def _place(file: str, node: yaml.Node) -> Place:
     mark = node.start_mark
     return Place(file, mark.line + 1, mark.column + 1)
+
+
+def _position(source: Source, index: int) -> Place:
+    before = source.text[:index]
+    return Place(source.name, before.count("\n") + 1, index - before.rfind("\n"))
+
+
+def _has_controls(text: str, but: str = "") -> bool:
+    """It would speak to a terminal, or be no UTF-8."""
+    return not all(c.isprintable() or c in but for c in text)
+
+
+def _tag(node: yaml.Node) -> str:
+    return f"`{str(node.tag).replace('tag:yaml.org,2002:', '!!')}`"
