@@ -49,7 +49,10 @@ class ControlServer:
 
     async def start(self) -> str | None:
         """Listen on both; returns a warning when the group does not exist."""
-        self._run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            self._run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ControlError(f"{self._run_dir}: {error.strerror}") from error
         gid = _group_id(self._group)
         await self._listen(CONTROL, None, None)
         await self._listen(STATUS, self._harmless, gid)
@@ -95,7 +98,7 @@ class ControlServer:
     async def _answer(self, line: bytes, allowed: frozenset[str] | None) -> Answer:
         try:
             question = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return refusal("the question is not JSON")
         if not isinstance(question, dict) or not isinstance(question.get("ask"), str):
             return refusal("the question has no 'ask'")
@@ -160,14 +163,14 @@ def _bind(path: Path) -> socket.socket:
     """A listening socket at `path`, never open to others for a moment."""
     if _is_answered(path):
         raise ControlError(f"{path}: another controller listens here")
-    path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)
         sock.bind(str(path))
-    except OSError as error:
+    except OSError as error:  # without a number: the path is too long for a socket
         sock.close()
-        raise ControlError(f"{path}: {error.strerror}") from error
+        raise ControlError(f"{path}: {error.strerror or error}") from error
     finally:
         os.umask(mask)
     return sock

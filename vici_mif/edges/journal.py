@@ -7,12 +7,15 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from vici_mif.edges.files import FileError
 
 NAME = "journal.jsonl"
+LONGEST = 50_000_000
+"""Characters of a line; that of a large planner's state has a hundredth of it."""
 MOST_BYTES = 10_000_000
 FILES = 10
 """With the one that is written."""
@@ -124,7 +127,9 @@ def read(file: Path) -> Iterator[tuple[int, str]]:
     """Line by line with its number, without those that are empty. Raises FileError."""
     try:
         with file.open(encoding="utf-8", errors="replace") as text:
-            for number, line in enumerate(text, 1):
+            for number, line in enumerate(iter(partial(text.readline, LONGEST), ""), 1):
+                if len(line) == LONGEST:
+                    raise FileError(f"{file}:{number}: no journal has lines this long")
                 if line.strip():
                     yield number, line
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -39,14 +40,13 @@ class Scrapes:
     async def _listen(self) -> asyncio.Server:
         try:
             if self._address.startswith("/"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._address)
+                _clear(self._address)
                 return await asyncio.start_unix_server(self._serve, self._address, limit=HEAD_LIMIT)
             host, _, port = self._address.rpartition(":")
             return await asyncio.start_server(
                 self._serve, host.strip("[]"), int(port), limit=HEAD_LIMIT, reuse_address=True
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name has
             raise OSError(f"daemon.metrics: {self._address}: {error}") from error
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +58,7 @@ class Scrapes:
                 head = await reader.readuntil(b"\r\n\r\n")
             await self._asked(head.partition(b"\r\n")[0].decode("latin-1"), writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # gone, silent, or more than a question
+            writer.transport.abort()  # gone, silent, or more than a question
         finally:
             self._open -= 1
             writer.close()
@@ -88,6 +88,15 @@ class Scrapes:
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {self._type}\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
+        writer.transport.set_write_buffer_limits(0)  # who does not read is not waited for
         writer.write(head.encode() + (b"" if head_only else body))
         async with asyncio.timeout(READ_DELAY):
             await writer.drain()
+
+
+def _clear(path: str) -> None:
+    """Take away what a controller before left; whatever else is there stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError("is there already, and is no socket")
+        os.unlink(path)

@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from vici_mif import __version__
 from vici_mif.core.status import Status
 from vici_mif.edges import control
-from vici_mif.edges.control import Answer, NoController, Question
+from vici_mif.edges.control import Answer, ControlError, NoController, Question
+from vici_mif.shell import terminal
 from vici_mif.shell.exits import USAGE
 from vici_mif.shell.places import Places
 
 LOOK_DELAY = 0.1
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Refused(Exception):  # noqa: N818 - named for what happened
@@ -40,11 +47,22 @@ def ask(where: Places, question: Question) -> Answer:
 
 def status(where: Places, peer: str | None = None) -> Status:
     """How it stands, of one peer or of all."""
-    found = Status.model_validate(ask(where, {"ask": "status", "peer": peer or ""})["status"])
+    found = read(Status, ask(where, {"ask": "status", "peer": peer or ""}).get("status"))
     if not peer:
         return found
     only = {"peers": tuple(p for p in found.peers if p.name == peer), "gateway": None}
     return found.model_copy(update=only)
+
+
+def read(kind: type[Model], data: object) -> Model:
+    """A part of an answer. Raises ControlError for what another version may have meant."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ControlError(
+            f"this is version {__version__}, and the controller that runs is another one: its "
+            f"answer is not understood ({error.error_count()} differences). Restart it"
+        ) from error
 
 
 def wait(delay: float) -> None:
@@ -54,5 +72,5 @@ def wait(delay: float) -> None:
 
 def complain(text: str, code: int) -> int:
     """Say it on stderr; the exit status comes back."""
-    print(f"vici-mif: {text}", file=sys.stderr)
+    print(f"vici-mif: {terminal.plain(text)}", file=sys.stderr)
     return code

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from vici_mif.edges.guard import GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.orders import OrdersError
 from vici_mif.shell import places, words
+from vici_mif.shell.asking import complain
 from vici_mif.shell.exits import FAILED, NOT_PERMITTED, OK
 
 NOTHING = "nothing is known to protect: no inline connection, and no controller has laid anything"
@@ -113,5 +113,5 @@ async def _guard(wish: GuardWish | None) -> None:
 
 def _complain(faults: Iterable[str], code: int) -> int:
     for fault in faults:
-        print(f"vici-mif: {fault}", file=sys.stderr)
+        complain(fault, code)
     return code

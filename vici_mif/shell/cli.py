@@ -5,19 +5,43 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vici_mif import __version__
+from vici_mif.core.swan import SwanError
 from vici_mif.core.wish.config import ConfigError
 from vici_mif.edges.control import ControlError, NoController, NotPermitted
 from vici_mif.edges.files import FileError
-from vici_mif.shell import boot, byhand, following, gateway, operate, places, replay, start, units
+from vici_mif.edges.footprints import FootprintsError
+from vici_mif.edges.guard import GuardError
+from vici_mif.edges.netlink import KernelError
+from vici_mif.edges.orders import OrdersError
+from vici_mif.edges.vici import ViciError
+from vici_mif.shell import (
+    boot,
+    byhand,
+    following,
+    gateway,
+    operate,
+    places,
+    replay,
+    start,
+    terminal,
+    units,
+)
+from vici_mif.shell.asking import complain
 from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, USAGE
 
 HELP = ("-h", "--help")
+
+OF_THE_WORLD = (
+    ControlError, FootprintsError, GuardError, KernelError, OrdersError, SwanError, ViciError
+)  # fmt: skip
+"""charon, the kernel, another controller, our own files: each says what it is about."""
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -76,10 +100,23 @@ def parser(word: str) -> Parser:
         command.arguments(sub)
         sub.set_defaults(run=command.run)
     if word in {"lab", *HELP}:
-        importlib.import_module("vici_mif.lab.cli").add_commands(below)
+        _add_lab(below)
     if word in {"charon", "guest", *HELP}:
         importlib.import_module("vici_mif.build.cli").add_commands(below)
     return top
+
+
+def _add_lab(below: Any) -> None:
+    """Its keys and captures want a library that no host needs for its tunnels."""
+    try:
+        importlib.import_module("vici_mif.lab.cli").add_commands(below)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("vici_mif"):
+            raise
+        missing = f"needs {error.name}: pip install 'vici-mif[lab]'"
+        sub = below.add_parser("lab", help=missing, description=missing)
+        sub.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        sub.set_defaults(run=lambda _: complain(f"lab {missing}", FAILED))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,14 +130,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Errors of the operator and of the world in one sentence each; ours with a traceback."""
     try:
-        return run(args)
-    except (ConfigError, FileError) as error:
+        with terminal.open_ended():
+            return run(args)
+    except FileError as error:
+        denied = isinstance(error.__cause__, PermissionError) and os.geteuid() != 0
+        return _say(str(error), NOT_PERMITTED if denied else CONFIG)
+    except ConfigError as error:
         return _say(str(error), CONFIG)
     except NotPermitted as error:
         return _say(str(error), NOT_PERMITTED)
     except NoController as error:
         return _say(str(error), NO_CONTROLLER)
-    except ControlError as error:
+    except OF_THE_WORLD as error:
         return _say(str(error), FAILED)
     except BrokenPipeError:
         return FAILED
@@ -109,5 +150,5 @@ def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
 
 
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(terminal.plain(text), file=sys.stderr)
     return code

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vici_mif.core.model import ChildTemplate, Connection
-from vici_mif.core.wish.budget import DEFAULT_TUNNELS
 from vici_mif.core.wish.config import Config
 
 FILE = "/etc/swanctl/conf.d/zz-vici-mif.conf"
@@ -45,7 +44,9 @@ def _is_quiet(child: ChildTemplate) -> bool:
 
 
 def _strongswan_conf(config: Config) -> list[str]:
-    wanted = max(wish.tunnels or DEFAULT_TUNNELS for wish in config.connections.values())
+    if not config.connections:
+        return ["# In strongswan.conf, for the peers that come: charon.clone_ike_sa.max_clones"]
+    wanted = max(config.most_tunnels.values()) - 1  # clones beside the first IKE SA
     return [
         "# In strongswan.conf, here and at the gateway (a charon without the series ignores it):",
         f"#   charon {{ clone_ike_sa {{ max_clones = {wanted} }} }}",

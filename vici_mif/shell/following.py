@@ -8,7 +8,7 @@ import sys
 
 from vici_mif.core.notice import Notice
 from vici_mif.edges.control import Answer, ControlError, NotPermitted, Question
-from vici_mif.shell import asking, places
+from vici_mif.shell import asking, places, terminal
 from vici_mif.shell.asking import Refused, complain
 from vici_mif.shell.exits import OK
 from vici_mif.shell.places import Places
@@ -57,10 +57,11 @@ def _next(where: Places, question: Question, before: Answer) -> Answer:
 
 
 def _print(answer: Answer, *, as_json: bool) -> None:
-    if missed := answer["missed"]:
+    if missed := answer.get("missed"):
         complain(f"{missed} events were too many to be kept", OK)
-    for notice in map(Notice.model_validate, answer["events"]):
-        print(notice.to_json() if as_json else line(notice), flush=True)
+    for event in answer.get("events", ()):
+        notice = asking.read(Notice, event)
+        print(terminal.escaped(notice.to_json()) if as_json else line(notice), flush=True)
 
 
 def line(notice: Notice) -> str:
@@ -68,4 +69,4 @@ def line(notice: Notice) -> str:
     mark = {"warning": "! ", "error": "!! "}.get(notice.level, "")
     peer = f"{notice.peer} " if notice.peer else ""
     text = "; ".join(notice.text.splitlines())
-    return f"{notice.at} {peer}{notice.kind}: {mark}{text}"
+    return terminal.plain(f"{notice.at} {peer}{notice.kind}: {mark}{text}")

@@ -95,7 +95,8 @@ class Hook:
 
     def _judge(self, fault: str) -> None:
         if fault and not self._said:
-            said = f"hook {' '.join(self.command)}: {fault} (not said again until it works)"
+            # the program alone: its arguments may be passwords
+            said = f"hook {self.command[0]}: {fault} (not said again until it works)"
             self._log.say(said, "warning")
         self._said = bool(fault)
 

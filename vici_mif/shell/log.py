@@ -7,6 +7,8 @@ import os
 import sys
 from datetime import datetime
 
+from vici_mif.shell import terminal
+
 LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog's numbers
 
 
@@ -21,7 +23,7 @@ class Log:
         if level == "debug" and not self._verbose:
             return
         for line in text.splitlines():
-            print(self._head(level) + line, file=sys.stderr, flush=True)
+            print(self._head(level) + terminal.plain(line), file=sys.stderr, flush=True)
 
     def _head(self, level: str) -> str:
         if self._journal:

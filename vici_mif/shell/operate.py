@@ -15,17 +15,18 @@ from vici_mif.core.model import OrderKind
 from vici_mif.core.status import PeerStatus, Status
 from vici_mif.core.wish.config import Config
 from vici_mif.edges import orders as kept_orders
-from vici_mif.edges.control import NoController
+from vici_mif.edges.control import ControlError, NoController, NotPermitted
 from vici_mif.edges.guard import GuardError
 from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.orders import OrdersError
 from vici_mif.edges.steering import Range
-from vici_mif.shell import asking, clock, offline, places, render, watch
+from vici_mif.shell import asking, clock, offline, places, render, terminal, watch
 from vici_mif.shell.asking import LOOK_DELAY, Refused, complain
 from vici_mif.shell.exits import FAILED, NO_CONTROLLER, NOT_PERMITTED, OK, USAGE
 from vici_mif.shell.places import Places
 
 DOWN_DELAY = 15.0
+LONGEST = 7 * 86400.0
 STATES = ("up", "degraded", "down")
 
 Act: TypeAlias = Callable[[Places, Config, Sequence[str]], int]
@@ -43,7 +44,15 @@ def status_arguments(sub: argparse.ArgumentParser) -> None:
         "--wait", choices=STATES, metavar="STATE", help="wait for up, degraded, down"
     )
     either.add_argument("--watch", action="store_true", help="draw it again each second")
-    sub.add_argument("--timeout", type=float, default=60.0, metavar="S", help="of --wait (60)")
+    sub.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="of --wait (60)")
+
+
+def seconds(text: str) -> float:
+    """A time that comes to an end. Raises ValueError, which argparse tells."""
+    value = float(text)
+    if not 0 <= value <= LONGEST:
+        raise ValueError(text)
+    return value
 
 
 def status(args: argparse.Namespace) -> int:
@@ -55,7 +64,11 @@ def status(args: argparse.Namespace) -> int:
         found = _wait(where, args) if args.wait else asking.status(where, args.peer)
     except Refused as error:
         return complain(str(error), error.code)
-    print(found.to_json() if args.json else render.status(found, clock.utc(), watch.width()))
+    print(
+        terminal.escaped(found.to_json())
+        if args.json
+        else render.status(found, clock.utc(), watch.width())
+    )
     return found.exit_code
 
 
@@ -67,7 +80,9 @@ def _wait(where: Places, args: argparse.Namespace) -> Status:
             found = asking.status(where, args.peer)
             if _reached(found, args.wait):
                 return found
-        except NoController:
+        except NotPermitted:
+            raise
+        except ControlError:  # none runs yet, or it is just being started anew
             if time.monotonic() >= end:
                 raise
         else:
@@ -126,9 +141,9 @@ def reload(args: argparse.Namespace) -> int:
     try:
         answer = asking.ask(where, {"ask": "reload"})
     except Refused as error:
-        print(error, file=sys.stderr)
+        print(terminal.plain(str(error)), file=sys.stderr)
         return error.code
-    print("in force" if answer["changed"] else "the same as before: nothing to do")
+    print("in force" if answer.get("changed") else "the same as before: nothing to do")
     return OK
 
 
@@ -145,10 +160,10 @@ def orders(args: argparse.Namespace) -> int:
     """What was ordered by hand and holds."""
     where = places.to_ask(args)
     try:
-        given = Status.model_validate(asking.ask(where, {"ask": "orders"})["status"]).orders
+        given = asking.read(Status, asking.ask(where, {"ask": "orders"}).get("status")).orders
     except NoController:
         given = tuple(offline.shown(o) for o in kept_orders.read(where.state_dir))
-    print("\n".join(render.orders(given)) if given else "no orders")
+    print(terminal.plain("\n".join(render.orders(given))) if given else "no orders")
     return OK
 
 

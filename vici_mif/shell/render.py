@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from vici_mif.core.status import OrderStatus, PeerStatus, RestoredStatus, Status
-from vici_mif.shell import columns, families
+from vici_mif.shell import columns, families, terminal
 from vici_mif.shell.columns import NOTHING, Rates, table
 
 
@@ -35,12 +35,7 @@ def status(
     if restored := _restored(status.daemon.restored):
         lines += [restored, ""]
     lines += orders(status.orders) if status.orders else []
-    return "\n".join(map(_printable, lines)).rstrip()
-
-
-def _printable(line: str) -> str:
-    """What a peer has chosen, its name say, must not speak to the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in line)
+    return terminal.plain("\n".join(lines)).rstrip()
 
 
 def _restored(counted: RestoredStatus) -> str:

@@ -19,7 +19,7 @@ from vici_mif.core.journal.lines import Start
 from vici_mif.core.journal.replay import Line, Outcome, Replay, Replayed, ReplayError, Skipped
 from vici_mif.core.teller import Teller
 from vici_mif.edges import journal
-from vici_mif.shell import following, places, words
+from vici_mif.shell import following, places, terminal, words
 from vici_mif.shell.asking import complain
 from vici_mif.shell.exits import CONFIG, FAILED, OK
 
@@ -75,6 +75,13 @@ class Verdict:
     def good(self) -> bool:
         return self.differs is None and self.steps > 0
 
+    @property
+    def code(self) -> int:
+        """The exit status: what holds no step is no journal."""
+        if self.good:
+            return OK
+        return FAILED if self.differs else CONFIG
+
 
 def replay(args: argparse.Namespace) -> int:
     """0 where all actions are the same, 1 where one differs, 78 for what is no journal."""
@@ -84,24 +91,26 @@ def replay(args: argparse.Namespace) -> int:
         for outcome in Replay().run(_lines(_files(args))):
             if not silent:
                 said = teller.told(outcome) if args.events else told(outcome)
-                print("".join(f"{line}\n" for line in said), end="")
+                print("".join(f"{terminal.plain(line)}\n" for line in said), end="")
             if not verdict.take(outcome):
                 break
     except ReplayError as error:
         return complain(str(error), CONFIG)
     if args.json:
         print(json.dumps(verdict.json()))
-        return OK if verdict.good else FAILED
+        return verdict.code
     if verdict.differs:
-        print("\n".join(difference(verdict.differs)))
+        print(terminal.plain("\n".join(difference(verdict.differs))))
     print(verdict.sentence, file=sys.stdout if verdict.good else sys.stderr)
-    return OK if verdict.good else FAILED
+    return verdict.code
 
 
 def _files(args: argparse.Namespace) -> list[Path]:
     """Those that were named, else the journal of the configured controller."""
     named: list[Path] = args.file
-    return named or [Path(places.config(args).daemon.journal)]
+    if not named and (kept := places.config(args).daemon.journal) == "off":
+        raise ReplayError(f"daemon.journal is {kept}: name the file")
+    return named or [Path(kept)]
 
 
 def _lines(files: Iterable[Path]) -> Iterator[Line]:
@@ -124,7 +133,7 @@ class Retelling:
         match outcome:
             case Start(config=config):
                 if outcome.began == "started" or self._teller is None:
-                    self._teller = Teller(config["connections"])
+                    self._teller = Teller(config.get("connections", {}))
             case Replayed(_, step, event, recorded) if self._teller:
                 notices = self._teller.step(event, recorded)
                 return [

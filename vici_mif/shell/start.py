@@ -13,7 +13,8 @@ from vici_mif.core.events import CharonGone
 from vici_mif.edges import steering
 from vici_mif.edges.control import ControlError, hold_namespace
 from vici_mif.edges.orders import OrdersError
-from vici_mif.shell import dropin, dry, places
+from vici_mif.shell import dropin, dry, places, terminal
+from vici_mif.shell.asking import complain
 from vici_mif.shell.daemon import Daemon, Settings
 from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, OK
 from vici_mif.shell.log import Log
@@ -28,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     """The controller, until SIGTERM or SIGINT."""
     config = places.config(args)
     if os.geteuid() != 0:
-        return _complain("routes and rules need root: run it with sudo", NOT_PERMITTED)
+        return complain("routes and rules need root: run it with sudo", NOT_PERMITTED)
     held = hold_namespace()
     if held is None:
-        return _complain("another controller runs in this network namespace", FAILED)
+        return complain("another controller runs in this network namespace", FAILED)
     where = places.places(args, config)
     path = str(args.config or places.CONFIG_PATH)
     faulthandler.enable()  # systemd's watchdog ends by SIGABRT: where it hung stands in the journal
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             asyncio.run(Daemon(settings, Log(verbose=args.verbose)).run())
         except (ControlError, OrdersError) as error:
-            return _complain(str(error), FAILED)
+            return complain(str(error), FAILED)
     return OK
 
 
@@ -56,21 +57,16 @@ def check(args: argparse.Namespace) -> int:
     path = str(args.config or places.CONFIG_PATH)
     own = steering.Range(config.daemon.tables, config.daemon.rules)
     if taken := asyncio.run(steering.foreign(own)):
-        print("\n".join(taken), file=sys.stderr)
+        print(terminal.plain("\n".join(taken)), file=sys.stderr)
         return CONFIG
     if not args.plan and not args.dropin:
         print(f"{path}: good")
         return OK
     facts = asyncio.run(dry.look(places.places(args, config).vici))
     if gone := next((f.why for f in facts if isinstance(f, CharonGone)), None):
-        return _complain(f"charon cannot be asked: {gone}", NO_CONTROLLER)
+        return complain(f"charon cannot be asked: {gone}", NO_CONTROLLER)
     if args.dropin:
         print(dropin.dropin(config, dry.connections(facts)))
     if args.plan:
-        print("\n".join(dry.plan(config, path, facts)))
+        print(terminal.plain("\n".join(dry.plan(config, path, facts))))
     return OK
-
-
-def _complain(text: str, code: int) -> int:
-    print(f"vici-mif: {text}", file=sys.stderr)
-    return code

@@ -69,7 +69,7 @@ def parse(text: str) -> Start | Step:
     """Raises CodecError."""
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CodecError("not a line of JSON") from None
     if not isinstance(data, dict) or not data.keys() & {"journal", "step"}:
         raise CodecError("neither a start nor a step")

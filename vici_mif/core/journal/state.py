@@ -99,7 +99,14 @@ def load(data: Any) -> Any:
     """The reverse. Raises CodecError."""
     try:
         return _Reader().value(data)
-    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        ImportError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CodecError(f"not a state of this version ({error!r})") from None
 
 
