@@ -11,12 +11,13 @@ import pytest
 from tests import test_tree
 from tests.release import DEBIAN_PATCH, packaging, release
 from vici_mif.build import container, deb, debian
+from vici_mif.build.cache import Cache
 from vici_mif.build.charon import default_patches
 from vici_mif.build.cli import UNAVAILABLE
 from vici_mif.build.container import Docker, Mmdebstrap
 from vici_mif.build.errors import BuildError, UnavailableError
 from vici_mif.build.series import Patch, Series
-from vici_mif.build.sources import Source, in_directory
+from vici_mif.build.sources import Source, Sources, in_directory
 from vici_mif.shell.cli import main
 
 OURS = (
@@ -98,6 +99,31 @@ def test_a_series_that_never_applied_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="0001-a-Ours") as caught:
         debian.applies(replace(series, patches=(wrong,)), source)
     assert not isinstance(caught.value, UnavailableError)
+
+
+@pytest.mark.build
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not shutil.which("dpkg-source"), reason="no dpkg-source: scripts/packages")
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_debians_own_tool_packs_and_unpacks_it(suite: str, tmp_path: Path) -> None:
+    """With what each build of packages begins; it refuses fuzz and files nobody owns up to."""
+    series = deb.series_for(default_patches(), suite)
+    try:
+        source, _ = Sources(Cache()).find(series.base)
+    except BuildError as error:
+        pytest.skip(f"no source of {series.base.version}: {error}")
+    work, version = debian.assemble(series, source, suite, tmp_path / "in")
+
+    for words in (["--build", work.name], ["--extract", f"strongswan_{version}.dsc", "out"]):
+        done = subprocess.run(
+            ["dpkg-source", *words], cwd=work.parent, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    applied = (tmp_path / "in/out/.pc/applied-patches").read_text().split()
+    ours = [f"vici-mif/{patch.name}" for patch in series.patches]
+    assert applied[-len(ours) :] == ours
+    assert len(applied) > len(ours)
 
 
 @pytest.mark.parametrize(("suite", "version"), [("bookworm", "5.9.8"), ("trixie", "6.0.1")])
