@@ -264,10 +264,18 @@ def test_what_the_kernel_does_not_take_is_told() -> None:
     assert world.status.daemon.kernel_why == said
     assert f"not taken by the kernel, tried again: {said}" in render.status(world.status, NOW)
     assert "\nvicimif_kernel_refused 1\n" in figures.text(world.status, Counted())
+    assert (world.hq.state, world.hq.why) == ("degraded", f"not taken by the kernel: {said}")
+    assert world.status.exit_code == 1
+    assert [
+        x.level
+        for x in world.actions(a.Say)
+        if f"degraded: not taken by the kernel: {said}" in x.text
+    ] == ["warning"]  # type: ignore[union-attr]
 
     world.refuses = False
     world.run(120)
     assert world.status.daemon.kernel_why == ""
+    assert (world.hq.state, world.status.exit_code) == ("up", 0)
     assert "\nvicimif_kernel_refused 0\n" in figures.text(world.status, Counted())
 
 

@@ -12,17 +12,8 @@ from vici_mif.core.family.family import Tunnel
 from vici_mif.core.paths.ranking import Path
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Book
-from vici_mif.core.standing import standing
+from vici_mif.core.standing import kernel_why, standing
 from vici_mif.core.world import World
-
-IN_KERNEL = {"steer": "rules and routes", "guard": "nftables"}
-"""By the kind of request."""
-
-
-def kernel_why(book: Book) -> str:
-    """What of ours the kernel did not take, and its own words; empty where nothing failed."""
-    failures = ((what, book.failure((kind, ""))) for kind, what in IN_KERNEL.items())
-    return "; ".join(f"{what}: {f.text or f.reason}" for what, f in failures if f is not None)
 
 
 def daemon(world: World, book: Book, config: str, since: str) -> s.DaemonStatus:

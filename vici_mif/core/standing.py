@@ -27,8 +27,25 @@ class Standing(NamedTuple):
         return self.state not in {"up", "standby"} and not self.on_its_way
 
 
+IN_KERNEL = {"steer": "rules and routes", "guard": "nftables"}
+"""By the kind of request."""
+
+
+def kernel_why(book: Book) -> str:
+    """What of ours the kernel did not take, and its own words; empty where nothing failed."""
+    failures = ((what, book.failure((kind, ""))) for kind, what in IN_KERNEL.items())
+    return "; ".join(f"{what}: {f.text or f.reason}" for what, f in failures if f is not None)
+
+
 def standing(peer: Peer, world: World, book: Book) -> Standing:
     """The peer's state and the one sentence that explains it."""
+    found, refused = _standing(peer, world, book), kernel_why(book)
+    if found.state == "up" and refused:  # what is protected may leave in clear
+        return Standing("degraded", f"not taken by the kernel: {refused}")
+    return found
+
+
+def _standing(peer: Peer, world: World, book: Book) -> Standing:
     waiting = _waiting(peer, world, book)
     if waiting is not None:
         return waiting

@@ -217,9 +217,12 @@ class Status(_Model):
 
     @property
     def exit_code(self) -> int:
-        """0 up, 1 degraded, 2 down. A gateway alone is up while there is a charon."""
+        """0 up, 1 degraded, 2 down. A gateway alone is up while there is a charon; what the kernel
+        did not take is as a peer that is degraded."""
         alone = 0 if self.gateway is not None and self.daemon.charon is not None else 2
-        return max((EXIT_CODES[peer.state] for peer in self.peers), default=alone)
+        states = max((EXIT_CODES[peer.state] for peer in self.peers), default=alone)
+        unchecked = self.gateway is not None and self.gateway.sources.why
+        return max(states, int(bool(self.daemon.kernel_why or unchecked)))
 
     def to_json(self) -> str:
         return self.model_dump_json(by_alias=True, indent=2)

@@ -48,16 +48,27 @@ class ControlServer:
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> str | None:
-        """Listen on both; returns a warning when the group does not exist."""
+        """Listen on both; returns a warning when the group cannot be let in."""
         try:
             self._run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
             raise ControlError(f"{self._run_dir}: {error.strerror}") from error
         gid = _group_id(self._group)
-        await self._listen(CONTROL, None, None)
-        await self._listen(STATUS, self._harmless, gid)
+        await self._listen(CONTROL, None)
+        await self._listen(STATUS, self._harmless)
         if gid is None:
             return f"group '{self._group}' does not exist: only root can read the status"
+        return self._let_in(gid)
+
+    def _let_in(self, gid: int) -> str | None:
+        """The group may read the status; a warning where this process may not arrange that."""
+        path = self._run_dir / STATUS
+        try:
+            os.chown(path, -1, gid)
+            os.chmod(path, 0o660)
+        except PermissionError as error:
+            why = f"{path}: cannot be given to group '{self._group}': {error.strerror}"
+            return f"{why} (CAP_CHOWN is missing); only root can read the status"
         return None
 
     async def close(self) -> None:
@@ -67,12 +78,8 @@ class ControlServer:
             (self._run_dir / name).unlink(missing_ok=True)
         self._servers.clear()
 
-    async def _listen(self, name: str, allowed: frozenset[str] | None, gid: int | None) -> None:
-        path = self._run_dir / name
-        sock = _bind(path)
-        if gid is not None:
-            os.chown(path, -1, gid)
-            os.chmod(path, 0o660)
+    async def _listen(self, name: str, allowed: frozenset[str] | None) -> None:
+        sock = _bind(self._run_dir / name)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(reader, writer, allowed)

@@ -11,7 +11,7 @@ from vici_mif.core.family.family import Family, Tunnel
 from vici_mif.core.family.growth import Growth
 from vici_mif.core.family.homes import Homes
 from vici_mif.core.family.mode import Shape, shape
-from vici_mif.core.model import ChildTemplate, Connection, Slot
+from vici_mif.core.model import ChildTemplate, Connection, PathName, Slot
 from vici_mif.core.paths.paths import Paths
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.config import ConnectionConfig
@@ -34,6 +34,11 @@ class Lines:
         self._homes: dict[int, Homes] = {}
         self.own = Line(Shape("one", False, 1))
         self.heir = self.own
+
+    @property
+    def homes(self) -> frozenset[PathName | None]:
+        """Of all tunnels."""
+        return frozenset(t.home for line in (self.own, self.heir) for t in line.tunnels)
 
     def see(
         self,

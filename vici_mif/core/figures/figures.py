@@ -63,7 +63,7 @@ def text(status: Status, counted: Counted) -> str:
 def told(peer: PeerStatus) -> list[PathStatus]:
     """Paths that are there or have a tunnel, and of those that went the last ones.
 
-    A dial-up link may have another name each time, and the status keeps all that ever were.
+    A dial-up link may have another name each time, and the status shows it for an hour.
     """
     seated = {name for tunnel in peer.tunnels for name in (tunnel.home, tunnel.current)}
     here = [path for path in peer.paths if path.local is not None or path.name in seated]

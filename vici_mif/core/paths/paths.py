@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from vici_mif.core.model import Pair, PathName
 from vici_mif.core.paths import pairing
+from vici_mif.core.paths.departed import Departed
 from vici_mif.core.paths.holddown import HoldDown
 from vici_mif.core.paths.path import WORKS, PathFact, PathLife, PathState
 from vici_mif.core.paths.ranking import Path, best, quality
@@ -16,7 +17,7 @@ NO_LINK = "the link is down, absent or has no usable address"
 
 
 class Paths:
-    """Every path ever seen in this run: one whose link went away is still spoken of."""
+    """All that there are, and those whose links went away: they are still spoken of."""
 
     def __init__(self) -> None:
         self._paths: dict[PathName, Path] = {}
@@ -32,23 +33,32 @@ class Paths:
         self.leaving: frozenset[PathName] = frozenset()
         """To be drained, and a tunnel has not left yet."""
         self._configured: Callable[[str], bool] | None = None
+        self._exact: Collection[str] = ()
+        self._departed = Departed()
         self._withdrawn: frozenset[PathName] = frozenset()
         self._trouble: dict[PathName, str] = {}
         self._poor_at: dict[PathName, float] = {}
         self._spent: dict[PathName, int] = {}
 
     def see(
-        self, candidates: Iterable[Path], now: float, remotes: Collection[str] = ()
+        self,
+        candidates: Iterable[Path],
+        now: float,
+        remotes: Collection[str] = (),
+        homes: Collection[PathName | None] = (),
     ) -> list[PathName]:
         """Take in what there is now; returns the paths whose link came back.
 
         `remotes`: what the peer's addresses are called now, where that is known. A path to another
-        one is forgotten.
+        one is forgotten. `homes`: of tunnels; these are never forgotten.
         """
         self._remotes = remotes
         seen = {path.name: path for path in candidates}
-        for name, path in self._paths.items():
-            if name not in seen and self.possible(name):
+        gone = [name for name in self._paths if name not in seen and self.possible(name)]
+        over = self._departed.over([name for name in gone if self._may_go(name, homes)], now)
+        for name in gone:
+            if name not in over:
+                path = self._paths[name]
                 rank = path.rank + len(seen)
                 seen[name] = replace(path, pair=None, locals=frozenset(), rank=rank)
         returned = [path.name for path in seen.values() if self._see(path, now)]
@@ -56,11 +66,16 @@ class Paths:
         self._paths = dict(sorted(seen.items(), key=lambda item: item[1].rank))
         return returned
 
+    def _may_go(self, name: PathName, homes: Collection[PathName | None]) -> bool:
+        """Nobody named it: neither the configuration, nor an order, nor a tunnel."""
+        ordered = name in self._drained or name in self._preferred_at
+        return name not in homes and name.link not in self._exact and not ordered
+
     def _forget(self, names: Iterable[PathName]) -> None:
         for name in names:
             for known in (self._lives, self._holds, self._doubts, self._tested_at, self._rtt_delay):
                 known.pop(name, None)
-            for told in (self._trouble, self._spent):
+            for told in (self._trouble, self._poor_at, self._spent):
                 told.pop(name, None)
 
     def _see(self, path: Path, now: float) -> bool:
@@ -89,6 +104,8 @@ class Paths:
         life = self._lives.get(name)
         if life is None or self._paths[name].denied or self._doubted(name, life, fact):
             return
+        if fact is PathFact.TEST_PASSED and self._paths[name].pair is None:
+            return  # the link went before the answer was told
         self._lives[name] = life.after(fact, now, why)
         self._holds[name] = _held(self._holds[name], fact, now)
         if fact in {PathFact.TEST_PASSED, PathFact.TEST_FAILED}:
@@ -114,9 +131,15 @@ class Paths:
         if rtt_delay is not None:
             self._rtt_delay[name] = rtt_delay
 
-    def configure(self, configured: Callable[[str], bool], withdrawn: Collection[PathName]) -> None:
-        """Which links are configured, and the paths that are left because they no longer are."""
-        self._configured = configured
+    def configure(
+        self,
+        configured: Callable[[str], bool],
+        exact: Collection[str],
+        withdrawn: Collection[PathName],
+    ) -> None:
+        """Which links are configured, which of them by their name, and the paths that are left
+        because they no longer are."""
+        self._configured, self._exact = configured, exact
         self._withdrawn = frozenset(withdrawn)
 
     # --- by hand -------------------------------------------------------------

@@ -30,6 +30,8 @@ class View:
     """What lies behind the peer."""
     occupied: Collection[PathName | None]
     """Where tunnels are, or may have to return to."""
+    homes: Collection[PathName | None] = ()
+    """Where they belong."""
 
 
 class Reach:
@@ -63,10 +65,11 @@ class Reach:
         found = ranking.candidates(config.links, self.links, peers, config.pairs)
         before = self._withdrawal.keep(found, partial(self._former, view), view.occupied)
         gone = {path.name for path in before}
-        paths.configure(self._configured, gone)
+        exact = {link.match for link in config.links if link.exact}
+        paths.configure(self._configured, exact, gone)
         labels = {remote.label for remote in peers} | {name.remote for name in gone}
         both = (*(path for path in found if path.name not in gone), *before)
-        return paths.see(both, view.turn.now, labels)
+        return paths.see(both, view.turn.now, labels, view.homes)
 
     def _note(self, called: tuple[str, ...]) -> None:
         """charon's connection was loaded with other addresses: a change like one of ours."""

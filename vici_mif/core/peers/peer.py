@@ -129,7 +129,8 @@ class Peer:
     def _view(self, turn: Turn, connection: Connection) -> View:
         inner = {*turn.world.inner, *(a for slot in self._ground.slots for a in slot)}
         here = {self.paths.of(sa.pair) for sa in turn.world.named(self.name)}
-        return View(turn, connection, inner, self._ground.remotes, here | self.moves.origins)
+        there = here | self.moves.origins
+        return View(turn, connection, inner, self._ground.remotes, there, self._lines.homes)
 
     def _members(self, turn: Turn) -> None:
         connection = self.connection or Connection(self.name)
