@@ -22,7 +22,7 @@ import pytest
 from tests.namespace import eventually, ip, own_namespace
 from vici_mif.core.model import Footprint, Order, OrderKind
 from vici_mif.edges import footprints, orders
-from vici_mif.edges.control import hold_namespace
+from vici_mif.edges.control import NAMESPACE, hold_namespace
 
 pytestmark = pytest.mark.real
 
@@ -312,13 +312,43 @@ def test_what_stands_is_left_alone(machine: Machine) -> None:
 def test_beside_a_controller_it_does_nothing(machine: Machine) -> None:
     """One controller per namespace, and it knows better."""
     before = kernel()
-    held = hold_namespace()
-    assert held is not None
-    with held:
+    with held():
         done = machine.guard(SITE)
 
     assert (done.returncode, kernel()) == (0, before)
     assert "a controller runs" in done.stdout
+
+
+@contextmanager
+def held(*, listening: bool = True) -> Iterator[None]:
+    """This process has the namespace, or only its name."""
+    if listening:
+        claim = hold_namespace()
+        assert isinstance(claim, socket.socket)
+    else:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        claim.bind(NAMESPACE)
+    with claim:
+        yield
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_no_user_keeps_it_from_laying(machine: Machine, listening: bool) -> None:
+    """Anybody can have the name of the namespace: it says nothing unless it is root's."""
+    os.seteuid(65534)
+    try:
+        claim = held(listening=listening)
+        claim.__enter__()
+    finally:
+        os.seteuid(0)
+    machine.guard(SITE)
+    run = machine.command("run")
+    claim.__exit__(None, None, None)
+
+    assert (run.returncode, "and is none: end it" in run.stderr) == (1, True)
+    machine.plug_in()
+    ip("addr add 10.1.0.1/32 dev lo")
+    assert not machine.arrives("10.1.0.1", WORLD)
 
 
 @pytest.mark.parametrize("name", [footprints.NAME, orders.NAME])

@@ -12,7 +12,9 @@ import grp
 import json
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +23,9 @@ Answer: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Question], Awaitable[Answer]]
 
 LINE_LIMIT = 64 * 1024  # of a question; an answer may be as long as it is
+NAMESPACE = "\0vici-mif/controller"
+CREDENTIALS = struct.Struct("3i")
+"""Process, user, group."""
 CONTROL = "control.sock"
 STATUS = "status.sock"
 
@@ -151,19 +156,50 @@ def _ask(path: Path, question: Question, wait_s: float) -> Answer:
     return answer
 
 
-def hold_namespace() -> socket.socket | None:
-    """Claim this network namespace; None when another controller has it.
+@dataclass(frozen=True)
+class Holder:
+    """Who has this network namespace's name; None: it cannot be told."""
 
-    An abstract socket belongs to the network namespace and ends with its process,
-    so nothing can be left behind.
+    pid: int | None = None
+    uid: int | None = None
+
+    @property
+    def is_root(self) -> bool:
+        """Any user can have the name: only root's process can be a controller."""
+        return self.uid == 0
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "a process that does not listen"
+        return f"process {self.pid}" + ("" if self.is_root else f" of user {self.uid}")
+
+
+def hold_namespace() -> socket.socket | Holder:
+    """Claim this network namespace, or tell who has it.
+
+    An abstract socket belongs to the network namespace and ends with its process, so nothing can
+    be left behind.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind("\0vici-mif/controller")
+        sock.bind(NAMESPACE)
+        sock.listen()
     except OSError:
-        sock.close()
-        return None
+        with sock:
+            return _holder(sock)
     return sock
+
+
+def _holder(sock: socket.socket) -> Holder:
+    """Whose process began to listen there (SO_PEERCRED, unix(7)); nobody is waited for."""
+    sock.setblocking(False)
+    try:
+        sock.connect(NAMESPACE)
+        found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    except OSError:
+        return Holder()
+    pid, uid, _ = CREDENTIALS.unpack(found)
+    return Holder(pid, uid)
 
 
 def _bind(path: Path) -> socket.socket:

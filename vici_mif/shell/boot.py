@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 from vici_mif.core.ground import dataplane, footprint
@@ -19,7 +20,7 @@ from vici_mif.core.wish import budget
 from vici_mif.core.wish.config import Config
 from vici_mif.core.wish.numbers import Numbers
 from vici_mif.edges import footprints, guard, orders, steering
-from vici_mif.edges.control import hold_namespace
+from vici_mif.edges.control import Holder, hold_namespace
 from vici_mif.edges.files import FileError
 from vici_mif.edges.footprints import FootprintsError
 from vici_mif.edges.guard import GuardError
@@ -42,10 +43,10 @@ def lay(args: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         return _complain(["rules and nftables need root: run it with sudo"], NOT_PERMITTED)
     held = hold_namespace()
-    if held is None:
+    if isinstance(held, Holder) and held.is_root:
         print("a controller runs in this network namespace: it lays what is wanted")
         return OK
-    with held:
+    with nullcontext() if isinstance(held, Holder) else held:  # no user keeps root from it
         wanted, faults = known(config, places.places(args, config).state_dir)
         faults += asyncio.run(_lay(config, wanted))
     return _complain(faults, FAILED) if faults else OK

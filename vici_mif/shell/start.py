@@ -11,7 +11,7 @@ import sys
 
 from vici_mif.core.events import CharonGone
 from vici_mif.edges import steering
-from vici_mif.edges.control import ControlError, hold_namespace
+from vici_mif.edges.control import ControlError, Holder, hold_namespace
 from vici_mif.edges.orders import OrdersError
 from vici_mif.shell import dropin, dry, places, terminal
 from vici_mif.shell.asking import complain
@@ -31,8 +31,13 @@ def run(args: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         return complain("routes and rules need root: run it with sudo", NOT_PERMITTED)
     held = hold_namespace()
-    if held is None:
-        return complain("another controller runs in this network namespace", FAILED)
+    if isinstance(held, Holder):
+        text = f"another controller runs in this network namespace: {held}"
+        if not held.is_root:
+            text = (
+                f"{held} has the name of this network namespace's controller, and is none: end it"
+            )
+        return complain(text, FAILED)
     where = places.places(args, config)
     path = str(args.config or places.CONFIG_PATH)
     faulthandler.enable()  # systemd's watchdog ends by SIGABRT: where it hung stands in the journal
