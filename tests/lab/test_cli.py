@@ -56,6 +56,9 @@ def test_without_root_it_says_what_is_missing(capsys: pytest.CaptureFixture[str]
         (("up", "--name", "No-Good", "--charon", "/"), "lower-case"),
         (("up", "--name", "x", "--charon", "/nonexistent"), "no charon below /nonexistent"),
         (("up", "--name", "x", "--charon", "/", "--uplinks", "99"), "from 1 to 8"),
+        (("up", "--name", "x", "--charon", "/", "--max-clones", "-1"), "0 or more"),
+        (("play", "/bin/true"), "/bin/true: not UTF-8"),
+        (("play", "/nowhere.yaml"), "/nowhere.yaml"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -66,3 +69,19 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert status == FAILED
     assert words in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "impair eth0 --delay nan", "impair eth0 --loss 101", "impair eth0 --rate -1",
+        "impair eth0 --jitter inf", "address eth0 add 192.168.1.9", "address eth0 add eth0/24",
+        "link client eth0 explode", "up --debug 9", "up --outer 5", "capture",
+    ],
+)  # fmt: skip
+def test_words_that_mean_nothing(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usage, and the word that is wrong."""
+    with pytest.raises(SystemExit) as ended:
+        main(["lab", *words.split()])
+    assert ended.value.code == 2
+    assert "usage" in capsys.readouterr().err

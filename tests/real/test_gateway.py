@@ -175,6 +175,7 @@ def test_a_revoked_identity_is_closed_each_time(place: Lab) -> None:
         watcher.sees(lambda _: [f.tunnels for f in watcher.family(HOSTILE)] == [2])
         done = watcher.command("gateway", "revoke", HOSTILE)
         assert done.returncode == 0, done.stderr + watcher.said()
+        assert "nothing is left" in done.stdout
         assert hostile.at_gateway() == []
 
         hostile.authenticate()

@@ -134,6 +134,9 @@ def test_the_same_by_command(lab: Lab, capsys: pytest.CaptureFixture[str]) -> No
     assert addresses(lab, "eth0") == ["192.168.1.9/24"]
     assert typed("remote", REMOTE, "down") == typed("remote", REMOTE, "up") == 0
     assert typed("link", "client", "wwan0", "rename") == 1
+    assert typed("link", "client", "wwan0", "rename", "w" * 16) == 1
+    assert typed("link", "client", "wwan0", "rename", "eth0") == 1
+    assert typed("link", "client", "wwan0", "vlan", "many") == 1
     assert typed("link", "client", "wwan0", "rename", "wwan9") == 0
     assert shown(lab, "wwan9")
     assert typed("rebind", "eth0") == 1

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyroute2 import NetlinkError
+
 from vici_mif.lab import captures, happenings, measure
 from vici_mif.lab.entry import FAILED, OK, Command, Entry, named
 from vici_mif.lab.errors import LabError
@@ -46,7 +48,10 @@ def _guarded(run: Command) -> Command:
             return run(args)
         except LabError as error:
             print(f"vici-mif lab: {error}", file=sys.stderr)
-            return FAILED
+        except NetlinkError as error:
+            why = os.strerror(error.code)
+            print(f"vici-mif lab: the kernel refused what was asked: {why}", file=sys.stderr)
+        return FAILED
 
     return guarded
 
@@ -75,7 +80,7 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-plane", choices=("auto", "libipsec", "netlink"), default="auto")
     add("--capture", action="store_true", help="capture all uplinks and remotes at the router")
     add("--keys", action="store_true", help="charon saves its keys, for reading the captures")
-    add("--debug", type=int, default=1, metavar="LEVEL", help="of charon's log (default: 1)")
+    add("--debug", type=int, default=1, choices=range(-1, 5), help="of charon's log (default: 1)")
 
 
 def _up(args: argparse.Namespace) -> int:

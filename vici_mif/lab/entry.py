@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_interface
 
 OK, FAILED = 0, 1
 
@@ -25,3 +27,28 @@ class Entry:
 def named(parser: argparse.ArgumentParser) -> None:
     """The argument that says which lab is meant."""
     parser.add_argument("--name", default="lab", help="which lab (default: lab)")
+
+
+def amount(text: str) -> float:
+    """A number from 0 on. Raises ValueError, which argparse tells."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def share(text: str) -> float:
+    """A percentage. Raises ValueError."""
+    if (value := amount(text)) > 100:
+        raise ValueError(text)
+    return value
+
+
+def prefixed(text: str) -> str:
+    """ADDRESS/LENGTH. Raises argparse.ArgumentTypeError."""
+    try:
+        if "/" in text:
+            return str(ip_interface(text))
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text}: expected an address with its prefix length")

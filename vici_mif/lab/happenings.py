@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from vici_mif.lab import links
-from vici_mif.lab.entry import OK, Entry, named
+from vici_mif.lab.entry import OK, Entry, amount, named, prefixed, share
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.lab import Lab
@@ -62,7 +62,13 @@ def _uplink(lab: Lab, args: argparse.Namespace) -> None:
     elif args.action == "rename":
         links.rename(lab, args.interface, args.value)
     else:
-        links.add_vlan(lab, args.interface, int(args.value))
+        links.add_vlan(lab, args.interface, _number(args.value))
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise LabError(f"VLAN {text}: expected a number")
+    return int(text)
 
 
 # -- addresses
@@ -79,12 +85,10 @@ def _address_arguments(parser: argparse.ArgumentParser) -> None:
     named(parser)
     parser.add_argument("interface", metavar="IF")
     parser.add_argument("action", choices=tuple(_ADDRESS))
-    parser.add_argument("address", metavar="ADDRESS/LENGTH")
+    parser.add_argument("address", type=prefixed, metavar="ADDRESS/LENGTH")
 
 
 def _address(args: argparse.Namespace) -> int:
-    if "/" not in args.address:
-        raise LabError(f"{args.address}: with its prefix length, such as {args.address}/24")
     _ADDRESS[args.action](_lab(args), args.interface, args.address)
     return OK
 
@@ -118,10 +122,10 @@ def _impair_arguments(parser: argparse.ArgumentParser) -> None:
     named(parser)
     add = parser.add_argument
     add("uplink", metavar="IF")
-    add("--delay", type=float, default=0, metavar="MS", help="one way")
-    add("--jitter", type=float, default=0, metavar="MS", help="more or less; may reorder")
-    add("--loss", type=float, default=0, metavar="PERCENT")
-    add("--rate", type=float, default=0, metavar="MBIT", help="by tbf, which most kernels have")
+    add("--delay", type=amount, default=0, metavar="MS", help="one way")
+    add("--jitter", type=amount, default=0, metavar="MS", help="more or less; may reorder")
+    add("--loss", type=share, default=0, metavar="PERCENT")
+    add("--rate", type=amount, default=0, metavar="MBIT", help="by tbf, which most kernels have")
 
 
 def _impair(args: argparse.Namespace) -> int:

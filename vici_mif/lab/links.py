@@ -27,6 +27,8 @@ _AWAY = "x-"
 def rename(lab: Lab, uplink: str, name: str) -> None:
     """Down, renamed, up: the kernel renames no interface that is up."""
     port = lab.port(uplink)
+    if not 0 < len(name.encode()) <= MAX_NAME or any(c in "/:" or c.isspace() for c in name):
+        raise LabError(f"{name!r}: no interface can have this name (1 to {MAX_NAME} bytes)")
     namespaces.rename(lab.client.namespace, uplink, name)
     lab.note_name(uplink, name)
     namespaces.raise_port(lab.client.namespace, replace(port, name=name))
@@ -68,8 +70,8 @@ def set_mtu(lab: Lab, uplink: str, size: int) -> None:
 def add_address(lab: Lab, uplink: str, address: str) -> None:
     """One more, behind those that are there."""
     port = lab.port(uplink)
-    lab.note_lease(uplink, (*port.addresses, address))
     namespaces.add_addresses(lab.client.namespace, uplink, [address])
+    lab.note_lease(uplink, (*port.addresses, address))
 
 
 def remove_address(lab: Lab, uplink: str, address: str) -> None:

@@ -99,6 +99,8 @@ class Wish:
             raise LabError(f"{self.gateways} gateways: from 1 to {MAX_GATEWAYS} are possible")
         if self.gateways > 1 and (self.profile is Profile.SITE or self.full):
             raise LabError("a second gateway: only for road warriors, and not with everything")
+        if self.max_clones < 0:
+            raise LabError(f"{self.max_clones} clones: 0 or more")
         if self.outer not in (4, 6):
             raise LabError(f"outer family {self.outer}: 4 or 6")
         known = [name for name, _ in islice(_uplink_names(), self.uplinks)]

@@ -122,6 +122,8 @@ def _add_lab(below: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of one call. No argument means `status`."""
     words = list(sys.argv[1:] if argv is None else argv) or ["status"]
+    if any("\udc80" <= c <= "\udcff" for c in "".join(words)):  # PEP 383: bytes that are no text
+        return complain("the command line is not UTF-8", USAGE)
     args = parser(words[0]).parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     return guarded(run, args)

@@ -9,6 +9,7 @@ import os
 
 from vici_mif.core.events import OrderCleared, OrderGiven
 from vici_mif.core.model import OrderKind
+from vici_mif.core.status import FamilyStatus
 from vici_mif.edges.control import NoController
 from vici_mif.edges.orders import OrdersError
 from vici_mif.edges.vici import ViciError
@@ -23,6 +24,9 @@ CLOSE_DELAY = 15.0
 
 AGAIN = "whoever still has a secret or a certificate for it can authenticate again, and is closed \
 each time: take those away too (see operating.md)"
+
+
+NOTHING = "there was nothing (`status --json` has every identity as it is)"
 
 
 def arguments(sub: argparse.ArgumentParser) -> None:
@@ -43,8 +47,9 @@ def revoke(args: argparse.Namespace) -> int:
     """Ask, then wait until nothing of it is left."""
     where = places.to_ask(args)
     try:
+        known = bool(_families(where, args.identity))
         asking.ask(where, {"ask": "revoke-identity", "identity": args.identity})
-        return _wait(where, args.identity)
+        return _wait(where, args.identity, known=known)
     except Refused as error:
         return complain(str(error), error.code)
     except NoController:
@@ -66,13 +71,16 @@ def unrevoke(args: argparse.Namespace) -> int:
     return OK
 
 
-def _wait(where: Places, identity: str) -> int:
+def _families(where: Places, identity: str) -> list[FamilyStatus]:
+    gateway = asking.status(where).gateway
+    return [f for f in gateway.families if f.identity == identity] if gateway else []
+
+
+def _wait(where: Places, identity: str, *, known: bool) -> int:
     end = monotonic() + CLOSE_DELAY
     while True:
-        gateway = asking.status(where).gateway
-        left = [f for f in gateway.families if f.identity == identity] if gateway else []
-        if not left:
-            print(f"nothing of {identity} is left; {AGAIN}")
+        if not _families(where, identity):
+            print(f"{'nothing is left' if known else NOTHING} of {identity}; {AGAIN}")
             return OK
         if monotonic() >= end:
             return complain("ordered; IKE SAs are still being closed: see `status`", FAILED)

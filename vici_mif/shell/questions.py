@@ -43,6 +43,11 @@ def order(question: Question, given: str) -> OrderGiven | OrderCleared:
 
 def _text(question: Question, key: str) -> str:
     value = question.get(key, "")
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _is_utf8(value):
         raise ValueError(f"'{key}' is not a name")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    """JSON can also name halves of characters, which nothing else can write."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)

@@ -49,6 +49,8 @@ def read(file: Path) -> Scenario:
     """One file, by its own name. Raises LabError with every mistake."""
     try:
         return parse(file.stem, Source(str(file), file.read_text()))
+    except UnicodeDecodeError as error:
+        raise LabError(f"{file}: not UTF-8 (byte {error.start})") from error
     except (OSError, ConfigError) as error:
         raise LabError(str(error)) from error
 
