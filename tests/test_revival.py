@@ -29,6 +29,23 @@ def test_a_restarted_gateway_is_found_out(text: str) -> None:
     assert {sa.family for sa in world.sas.values()} == {world.hq.family}
 
 
+@pytest.mark.parametrize("text", [THREE, ECHOES], ids=["by IKE", "by echoes"])
+@pytest.mark.parametrize("after", [0.3 * i for i in range(1, 11)])
+def test_what_the_forgotten_are_asked_blames_no_path(text: str, after: float) -> None:
+    """Once another family follows, moves and tests of the old one end in vain: not the path's."""
+    world = World(text=text).start().run(30 + after)
+    old = world.hq.family
+    world.forget_all()
+    while world.hq.family == old:
+        world.run(0.5)
+    before = len(world.told)
+    world.run(60)
+
+    assert world.hq.state == "up"
+    changes = [c for c in world.told[before:] if c.state == "failed"]
+    assert changes == []
+
+
 def test_a_request_that_was_outstanding_hides_nothing() -> None:
     """Rekeyed as the gateway died: tests are `busy` and moves superseded, which is silence too."""
     world = World(text=ECHOES).start().run(30)

@@ -57,7 +57,8 @@ def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDon
 def _looked(peer: Peer, turn: Turn, of: Sequence[object]) -> None:
     if of:
         ike_id = int(str(of[0]))
-        match peer.moves.looked(turn, peer.paths, ike_id):
+        tells = peer.succession.tells(ike_id)
+        match peer.moves.looked(turn, peer.paths, ike_id, tells):
             case True:
                 peer.succession.answered(ike_id, turn.now)
             case False:
@@ -76,9 +77,11 @@ def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> 
         case ("move", _, int(ike_id)):
             if reason == "timeout":
                 peer.succession.unanswered(ike_id)
-            peer.moves.not_moved(turn, peer.paths, ike_id, reason, text)
+            tells = peer.succession.tells(ike_id)
+            peer.moves.not_moved(turn, peer.paths, ike_id, reason, text, tells)
         case ("test", _, PathName() as path):
-            if peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text):
+            tells = peer.succession.tells(_tried(request))
+            if peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text, tells):
                 peer.succession.unanswered(_tried(request))
         case ("unload", _, int(part)):
             peer.loading.done(turn, "unload", part)  # mostly it was not there any more

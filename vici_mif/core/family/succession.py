@@ -143,6 +143,16 @@ class Succession:
         if self._uses(ike_id):
             self.silence.unanswered()
 
+    def tells(self, ike_id: int) -> bool:
+        """What this IKE SA is asked in vain says something about the path."""
+        sa = self._read.get(ike_id)
+        leaves = sa is not None and sa.family in self._leaving
+        return not leaves and not self.suspects(ike_id)
+
+    def suspects(self, ike_id: int) -> bool:
+        """The peer, which answered an heir, may have forgotten this one."""
+        return self.heir is not None and self._reason == FORGOTTEN and self._uses(ike_id)
+
     def _uses(self, ike_id: int) -> bool:
         members = self.current.members if self.current else ()
         return ike_id in [sa.unique_id for sa in members]

@@ -175,7 +175,8 @@ class Peer:
         if not tunnel.carries or tunnel.current is None:
             return False
         known = ranking.quality(self.paths.state(tunnel.current)) < 2
-        return known and not self.paths.is_doubted(tunnel.current)
+        suspected = self.succession.suspects(tunnel.ike_id)
+        return known and not suspected and not self.paths.is_doubted(tunnel.current)
 
     # --- the kernel --------------------------------------------------------
 

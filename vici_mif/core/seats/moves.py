@@ -122,8 +122,10 @@ class Moves:
             if turn.now >= request.asked_at + MOVE_DELAY:
                 turn.ask(("doubt", self._peer, ike_id), partial(ReadSa, ike_id=ike_id))
 
-    def looked(self, turn: Turn, paths: Paths, ike_id: int) -> bool | None:
+    def looked(self, turn: Turn, paths: Paths, ike_id: int, tells: bool) -> bool | None:
         """Charon has told how the move stands: what it still repeats was not answered.
+
+        `tells`: as in `not_moved`.
 
         Returns whether it was; None where no move is under way any more.
         """
@@ -136,7 +138,7 @@ class Moves:
         if UPDATE not in (*sa.tasks_active, *sa.tasks_queued) and target.holds(sa.pair):
             self.moved(turn, paths, ike_id)
             return True
-        self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time")
+        self.not_moved(turn, paths, ike_id, "timeout", "no answer on the new pair in time", tells)
         return False
 
     def _move(self, turn: Turn, paths: Paths, move: Move, origin: PathName | None) -> None:
@@ -175,10 +177,15 @@ class Moves:
             turn.book.forgive(self._test(path))
             paths.fact(path, PathFact.TEST_PASSED, turn.now)
 
-    def not_moved(self, turn: Turn, paths: Paths, ike_id: int, reason: str, text: str) -> None:
+    def not_moved(
+        self, turn: Turn, paths: Paths, ike_id: int, reason: str, text: str, tells: bool = True
+    ) -> None:
+        """`tells`: False where the IKE SA is no witness against a path: it leaves, or may be
+        forgotten."""
         path = self._targets.pop(ike_id, None)
         if path is None:
             return
+        reason = reason if tells else "sa-gone"
         if reason in VOID or reason == "no-mobike":
             turn.book.fail(self._key(ike_id), turn.now, reason, text)
         self._failed(turn, paths, path, reason, text)
@@ -189,7 +196,14 @@ class Moves:
         paths.measured(path, rtt_delay)
 
     def not_tested(
-        self, turn: Turn, paths: Paths, path: PathName, probe: Action, reason: str, text: str
+        self,
+        turn: Turn,
+        paths: Paths,
+        path: PathName,
+        probe: Action,
+        reason: str,
+        text: str,
+        tells: bool = True,
     ) -> bool:
         """A window that stays full where the IKE_SA stands: what fills it is not answered there.
 
@@ -201,7 +215,7 @@ class Moves:
         sa = (turn.world.sas or {}).get(probe.ike_id)
         if reason in BUSY and again and sa is not None and sa.pair == probe.pair:
             reason, text = "timeout", "an exchange of its own is not answered"
-        self._failed(turn, paths, path, reason, text)
+        self._failed(turn, paths, path, reason if tells else "sa-gone", text)
         return reason == "timeout"
 
     def silent(self, turn: Turn, paths: Paths, path: PathName, why: str) -> None:
