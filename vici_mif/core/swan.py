@@ -306,24 +306,3 @@ def _plain(model: Frozen, base: str) -> dict[str, Any]:
 def _path(base: str, file: str) -> str:
     """Relative files stand beside the configuration."""
     return file if file.startswith("/") or not base else f"{base.rstrip('/')}/{file}"
-
-
-def as_connection(name: str, wish: InlineConnection) -> Connection:
-    """What list-conns would show of an inline connection; for `check --plan`."""
-    return Connection(
-        name=name,
-        remote_addrs=wish.remote_addrs,
-        local_addrs=wish.local_addrs,
-        vips=wish.vips,
-        children=tuple(
-            ChildTemplate(
-                name=child,
-                local_ts=template.local_ts or ("dynamic",),
-                remote_ts=template.remote_ts or ("dynamic",),
-                start_action=template.start_action or "none",
-                if_id_in=template.if_id_in or "0",
-                if_id_out=template.if_id_out or "0",
-            )
-            for child, template in wish.children.items()
-        ),
-    )

@@ -62,11 +62,6 @@ class Packet:
     size: int
     """Bytes of the IP packet as it was sent."""
 
-    @property
-    def reversed_pair(self) -> tuple[Address, Address]:
-        """Addresses of an answer to this packet."""
-        return self.dst, self.src
-
 
 def read(path: Path, place: str | None = None) -> Iterator[Packet]:
     """The IP packets of a capture file; a last one cut off (still being written) is left out."""

@@ -34,14 +34,14 @@ from vici_mif.shell import (
     units,
 )
 from vici_mif.shell.asking import complain
-from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, USAGE
+from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, UNAVAILABLE, USAGE
 
 HELP = ("-h", "--help")
 
 OF_THE_WORLD = (
-    ControlError, FootprintsError, GuardError, KernelError, OrdersError, SwanError, ViciError
+    FootprintsError, GuardError, KernelError, OrdersError, SwanError, ViciError
 )  # fmt: skip
-"""charon, the kernel, another controller, our own files: each says what it is about."""
+"""charon, the kernel, our own files: each says what it is about."""
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -143,6 +143,8 @@ def guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
         return _say(str(error), NOT_PERMITTED)
     except NoController as error:
         return _say(str(error), NO_CONTROLLER)
+    except ControlError as error:
+        return _say(str(error), UNAVAILABLE)
     except OF_THE_WORLD as error:
         return _say(str(error), FAILED)
     except BrokenPipeError:

@@ -26,9 +26,6 @@ AGAIN = "whoever still has a secret or a certificate for it can authenticate aga
 each time: take those away too (see operating.md)"
 
 
-NOTHING = "there was nothing (`status --json` has every identity as it is)"
-
-
 def arguments(sub: argparse.ArgumentParser) -> None:
     """`gateway revoke|unrevoke IDENTITY`."""
     places.arguments(sub)
@@ -80,7 +77,8 @@ def _wait(where: Places, identity: str, *, known: bool) -> int:
     end = monotonic() + CLOSE_DELAY
     while True:
         if not _families(where, identity):
-            print(f"{'nothing is left' if known else NOTHING} of {identity}; {AGAIN}")
+            said = "nothing is left of" if known else "nothing was here that `status` calls"
+            print(f"{said} {identity}; {AGAIN}")
             return OK
         if monotonic() >= end:
             return complain("ordered; IKE SAs are still being closed: see `status`", FAILED)
