@@ -4,7 +4,7 @@
 #   make demo     three uplinks, one authentication, three tunnels, on this machine
 #   make test     what CI runs: check, strongSwan's suites with the series, the lab
 #   make check    format, lint, types, unit tests: no root, no network
-#   make full     what takes longer: each patch, sanitizer, Debian's flags, mutants, guest
+#   make full     what takes longer: each patch, sanitizer, guest, matrix, figures; STAGES="long guest"
 #   make charon   build the patched charon
 #   make deb      Debian packages of it: SUITES=trixie for one suite
 #   make wheelhouse   wheel, sdist, and wheels for hosts without a package index
@@ -32,7 +32,7 @@ test: $(STAMP)
 	scripts/test
 
 full: $(STAMP)
-	scripts/full
+	STAGES="$(STAGES)" scripts/full
 
 # installs what it needs itself: on a fresh machine even the stamp needs a package first
 demo:
