@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.interop import implementations
+from vici_mif.lab.interop import implementations, plan
 
 DOCKER = Path(__file__).parent.parent / "docker"
+SCENARIOS = Path(__file__).parent / "scenarios"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 
 
@@ -52,3 +53,24 @@ def test_a_strange_implementation_is_named(tmp_path: Path) -> None:
     file.write_text('{"a": {"titel": "b"}}')
     with pytest.raises(LabError, match="titel"):
         implementations.read(file)
+
+    file.write_text('{"a": {"title": "b", "replaces": "c"}}')
+    with pytest.raises(LabError, match="a replaces c, which is not there"):
+        implementations.read(file)
+
+
+def test_an_upgraded_end_begins_as_what_it_replaces() -> None:
+    """Where the scenario has a stock charon; a cell is named by what stands there at its end."""
+    known = implementations.read(DOCKER / "implementations.json")
+    ours = {name: known[name] for name in ("ours-6.1.0", "ours-6.0.1")}
+    found = plan.scenarios(SCENARIOS, "gateway-upgraded-first,client-upgraded-first,old-client")
+    wanted = plan.Plan("netns", ours, ours, found, Path(), plan.replaced(known, ours, ours))
+
+    first = {n: wanted.cast(s, "ours-6.1.0", "ours-6.0.1").first for n, s in found.items()}
+
+    assert first == {
+        "gateway-upgraded-first": {"client": "debian-12", "gateway": "debian-13"},
+        "client-upgraded-first": {"client": "ours-6.1.0", "gateway": "debian-13"},
+        "old-client": {"client": "ours-6.1.0", "gateway": "ours-6.0.1"},
+    }
+    assert set(wanted.taking_part) == {*ours, "debian-12", "debian-13"}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.docker.conftest import ROOT, Needs, has_image
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.interop import backends, implementations, run
+from vici_mif.lab.interop import backends, implementations, plan, run
 from vici_mif.lab.interop.implementations import Image, Implementation
 from vici_mif.lab.interop.results import Results
 
@@ -23,8 +23,9 @@ KINDS = {"one-clone": "clones"}
 def _play(out: Path, *names: str, scenarios: str) -> Results:
     known = implementations.read(ROOT / "docker" / "implementations.json")
     client, gateway = ({name: known[name]} for name in names)
-    found = run.scenarios(ROOT / "tests" / "scenarios", scenarios)
-    return run.run(run.Plan("docker", client, gateway, found, out), print)
+    found = plan.scenarios(ROOT / "tests" / "scenarios", scenarios)
+    before = plan.replaced(known, client, gateway)
+    return run.run(plan.Plan("docker", client, gateway, found, out, before), print)
 
 
 @pytest.mark.timeout(900)
@@ -55,6 +56,20 @@ def test_a_gateway_of_debian(needs_images: Needs, tmp_path: Path) -> None:
 
     told = {cell.scenario: cell.outcome for cell in results.cells}
     assert told == {"one-clone": "unsupported", "gateway-cannot-clone": "fallback"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_both_are_upgraded_one_after_the_other(needs_images: Needs, tmp_path: Path) -> None:
+    """Another image takes the place of Debian's, in either order; then there is a clone."""
+    needs_images(OURS, "debian-12")
+
+    orders = "gateway-upgraded-first,client-upgraded-first"
+    results = _play(tmp_path, OURS, OURS, scenarios=orders)
+
+    told = {cell.scenario: (cell.outcome, cell.why) for cell in results.cells}
+    assert told == dict.fromkeys(orders.split(","), ("pass", ""))
+    assert all(cell.facts and cell.facts.clones == 1 for cell in results.cells)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.lab.interop import images, page, results, run
+from vici_mif.lab.interop import images, page, plan, results, table
 from vici_mif.lab.interop.results import Cell, Counters, Facts, Played, Results
 from vici_mif.lab.interop.stage import LADDER
 
@@ -67,6 +67,16 @@ def found(tmp_path: Path) -> Results:
             _cell("old", "fallback", "fallback ok: the gateway cannot clone"),
         ),
     )
+
+
+def test_a_table_counts_by_pair_and_tells_what_did_not_hold(found: Results) -> None:
+    """Nobody has to open the page to see what a run was worth; unsupported is not counted."""
+    text = table.draw([found])
+
+    assert "4 cells in 12 s: 1 pass, 1 fail, 1 skipped, 1 fallback." in text
+    assert "| ours | 1 pass, 1 fail, 1 skipped, 1 fallback |" in text
+    assert "- three-clones, ours to theirs: skipped: no engine" in text
+    assert "announcement" not in text
 
 
 def test_results_can_be_read_again(found: Results, tmp_path: Path) -> None:
@@ -183,7 +193,7 @@ def test_what_is_gone_out_there_is_told_from_an_error(who: str) -> None:
 def test_images_know_the_scenarios_of_the_rig() -> None:
     """`endpoint check` by name, as the scenarios' kinds say; 127 to what nobody knows."""
     endpoint = str(ROOT / "docker" / "endpoint")
-    found = run.scenarios(ROOT / "tests" / "scenarios")
+    found = plan.scenarios(ROOT / "tests" / "scenarios")
     part = {
         ("clones", "client"): "yes",
         ("clones", "gateway"): "yes",
@@ -191,6 +201,8 @@ def test_images_know_the_scenarios_of_the_rig() -> None:
         ("fallback", "gateway"): "no",
         ("old-client", "client"): "no",
         ("old-client", "gateway"): "yes",
+        ("upgrade", "client"): "yes",
+        ("upgrade", "gateway"): "yes",
     }
     for name, kind in [*((n, s.story.rig) for n, s in found.items()), ("nobody-knows", "clones")]:
         for role in ("client", "gateway"):

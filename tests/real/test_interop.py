@@ -9,7 +9,7 @@ import pytest
 
 from vici_mif.core.wish.document import Source
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.interop import run
+from vici_mif.lab.interop import plan, run
 from vici_mif.lab.interop.implementations import Implementation, Namespaced
 from vici_mif.lab.interop.results import Cell
 from vici_mif.lab.scenario.model import parse
@@ -22,8 +22,8 @@ def _play(root: None, out: Path, text: str, release: str = "6.1.0") -> Cell:
     wanted = Implementation(title=NAME, clones=True, netns=Namespaced(release=release))
     scenario = parse("a-test", Source("a-test.yaml", text))
     only = {NAME: wanted}
-    plan = run.Plan("netns", only, only, {"a-test": scenario}, out)
-    (cell,) = run.run(plan, print).cells
+    wanted = plan.Plan("netns", only, only, {"a-test": scenario}, out)
+    (cell,) = run.run(wanted, print).cells
     return cell
 
 
@@ -65,4 +65,4 @@ def test_what_is_missing_is_skipped_and_said(root: None, tmp_path: Path) -> None
 def test_a_strange_scenario_is_named() -> None:
     """With those that the rig has."""
     with pytest.raises(LabError, match=r"no such scenario: elsewhere \(the rig has: announce"):
-        run.scenarios(ROOT / "tests" / "scenarios", "elsewhere")
+        plan.scenarios(ROOT / "tests" / "scenarios", "elsewhere")

@@ -59,6 +59,10 @@ class Charon:
         """`swanctl --load-all`, as the operator does it."""
         return self.swanctl("--load-all", "--noprompt")
 
+    def initiate(self) -> None:
+        """Bring the CHILD SA up, as an operator does by hand. Raises LabError if it fails."""
+        self.swanctl("--initiate", "--child", conf.CHILD)
+
     def swanctl(self, *arguments: str, check: bool = True) -> str:
         return self.host.exec(["swanctl", *arguments], check=check).stdout
 
@@ -113,28 +117,33 @@ def _answers(path: Path) -> bool:
 
 def write_files(topology: Topology, state: State, hosts: dict[str, Host], directory: Path) -> None:
     """The operators' files of all hosts with a charon, with fresh secrets."""
-    libipsec = state.data_plane == "libipsec"
     secret = secrets.token_urlsafe(24)
     for name in topology.charon_hosts:
         host = hosts[name]
         if host.foreign:
             facts.write_facts(topology, host.directory, name, secret)
             continue
-        installation = host.installation
-        _demand(installation, libipsec, state)
-        # a distribution's charon may lack the plugin: the other end's keys open all there is
-        saves = state.keys and "save-keys" in installation.plugins
-        table = directory / "keys" / name if saves else None
-        if table:
-            table.mkdir(parents=True, exist_ok=True)
-        plugins = conf.plugin_list(installation.plugins, libipsec, state.keys)
-        text = conf.strongswan(topology.wish, plugins, host.log, table, state.debug)
-        host.strongswan_conf.write_text(text)
+        write_strongswan(topology, state, host, directory)
         operators = host.swanctl_dir / "swanctl.conf"
         operators.touch(mode=0o600)
         operators.write_text(conf.swanctl(topology, name, secret))
     if topology.wish.auth is not Auth.PSK:
         _write_certificates(topology, hosts)
+
+
+def write_strongswan(topology: Topology, state: State, host: Host, directory: Path) -> None:
+    """What depends on the charon that a host has: its plugins. Raises LabError without them."""
+    installation = host.installation
+    libipsec = state.data_plane == "libipsec"
+    _demand(installation, libipsec, state)
+    # a distribution's charon may lack the plugin: the other end's keys open all there is
+    saves = state.keys and "save-keys" in installation.plugins
+    table = directory / "keys" / host.name if saves else None
+    if table:
+        table.mkdir(parents=True, exist_ok=True)
+    plugins = conf.plugin_list(installation.plugins, libipsec, state.keys)
+    text = conf.strongswan(topology.wish, plugins, host.log, table, state.debug)
+    host.strongswan_conf.write_text(text)
 
 
 def _demand(installation: Installation, libipsec: bool, state: State) -> None:

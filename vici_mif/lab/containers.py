@@ -9,6 +9,7 @@ ours. Only what is tested runs inside; the tools of the lab are the machine's.
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -62,33 +63,48 @@ class ContainerHost(Host):
     def create(self) -> None:
         self.make_directories()
         self._keys.mkdir(parents=True, exist_ok=True)
-        try:
-            self._start()
-        except DockerException as error:
-            raise LabError(f"no container for {self.name} of {self.image}: {error}") from error
+        self._start(network_mode="none", hostname=self.name, sysctls=_SYSCTLS)
         namespaces.attach(self.namespace, self._pid)
 
-    def _start(self) -> None:
+    def replace(self, prefix: Path, image: str = "") -> None:
+        """One of another image beside it, in its network; the first goes on holding the links."""
+        before = self.container
+        self.prefix, self.image = prefix, image
+        for found in ("_container", "_pid"):
+            vars(self).pop(found, None)
+        # its name and its settings are those of the network that it joins
+        self._start(network_mode=f"container:{before}")
+
+    @property
+    def container(self) -> str:
+        """What the engine calls it."""
+        return f"{self.namespace}-{re.sub(r'[^a-zA-Z0-9_.-]', '-', self.image)}"
+
+    def _start(self, **network: Any) -> None:
+        try:
+            self._run(network)
+        except DockerException as error:
+            raise LabError(f"no container for {self.name} of {self.image}: {error}") from error
+
+    def _run(self, network: Mapping[str, Any]) -> None:
         places = {self.run_directory: "/run", self.directory: "", self._keys: ""}
         docker.from_env().containers.run(
             self.image,
             ["hold"],
-            name=self.namespace,
-            hostname=self.name,
-            network_mode="none",
+            name=self.container,
             cap_add=["NET_ADMIN"],
             devices=[TUN],
-            sysctls=_SYSCTLS,
             volumes=[f"{place}:{inside or place}" for place, inside in places.items()],
             # ends at once when the lab ends what runs in its namespaces, and is gone then
             init=True,
             auto_remove=True,
             detach=True,
+            **network,
         )
 
     @functools.cached_property
     def _container(self) -> Container:
-        return docker.from_env().containers.get(self.namespace)
+        return docker.from_env().containers.get(self.container)
 
     @functools.cached_property
     def _pid(self) -> int:
@@ -101,7 +117,7 @@ class ContainerHost(Host):
             return super().command(argv)
         environment = self.environment()
         given = [f"--env={key}={environment[key]}" for key in _FORWARDED]
-        return ["docker", "exec", "--interactive", *given, self.namespace, *argv]
+        return ["docker", "exec", "--interactive", *given, self.container, *argv]
 
     def _inside(self, argv: Sequence[str]) -> bool:
         programs = ("swanctl", *self.controller, "sh", "endpoint")
@@ -130,7 +146,7 @@ class ContainerHost(Host):
         deadline = time.monotonic() + PATIENCE
         while not told.exists():
             if child.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"{role} did not start in {self.namespace}")
+                raise LabError(f"{role} did not start in {self.container}")
             time.sleep(0.01)
         number = told.read_text().strip()
         spaces = Path(f"/proc/{self._pid}/ns/pid").stat().st_ino

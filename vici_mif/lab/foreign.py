@@ -22,6 +22,10 @@ class Foreign(Charon):
                 raise LabError(f"the daemon of {self.host.name} is not ready, see {self.host.log}")
             time.sleep(0.1)
 
+    def initiate(self) -> None:
+        """It has one connection, which it brings up; what becomes of it the other end tells."""
+        self.host.exec(["endpoint", "initiate"])
+
     def load(self) -> str:
         """It has its files from the start."""
         return ""

@@ -77,6 +77,12 @@ class Host:
         self.make_directories()
         namespaces.create(self.namespace)
 
+    def replace(self, prefix: Path, image: str = "") -> None:
+        """Another strongSwan from now on, while nothing of the one before runs. Raises LabError."""
+        if image:
+            raise LabError(f"{self.name} is no container: {image} cannot take its place")
+        self.prefix = prefix
+
     def make_directories(self) -> None:
         self.run_directory.mkdir(parents=True, exist_ok=True)
         if self.prefix:

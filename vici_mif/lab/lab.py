@@ -222,6 +222,21 @@ class Lab:
             state.rebindings[designed] = state.rebindings.get(designed, 0) + 1
             nat.rebind(self.router, self.topology, designed, state.rebindings)
 
+    def upgrade(self, name: str, prefix: Path, image: str = "") -> None:
+        """Another charon in the place of a host's: as a package does it, the operator's files stay.
+
+        In a container it comes with another image.
+        """
+        host = self.host(name)
+        self.charons[name].stop()
+        host.replace(prefix, image)
+        with self._file.change() as state:
+            state.charons[name] = str(prefix)
+            if image:
+                state.images[name] = image
+        charons.write_strongswan(self.topology, self.state, host, self.directory)
+        self.charons[name].start()
+
     def start_captures(self) -> None:
         self.captures.start(captures.outside(self.topology))
 

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.interop import images, implementations, run
+from vici_mif.lab.interop import images, implementations, plan, run, table
 from vici_mif.lab.interop.implementations import Implementation, Role
+from vici_mif.lab.interop.results import Results
 
 UNAVAILABLE = 69
 """Of sysexits.h: something of the outside world is missing, whoever tests may skip."""
 STANDARD = ["ours-6.1.0"]
+_KIND = {"docker": "image", "netns": "netns"}
+"""Backend -> what an implementation must say of itself to be there."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     build.add_argument("names", nargs="*", default=STANDARD, metavar="IMPLEMENTATION")
     build.set_defaults(run=_images)
     _run_arguments(commands.add_parser("run", help="play the matrix"))
+    told = commands.add_parser("table", help="what runs found, in Markdown")
+    told.add_argument("files", nargs="+", type=Path, metavar="RESULTS.JSON")
+    told.set_defaults(run=_table)
     args = parser.parse_args(argv)
     try:
         status: int = args.run(args)
@@ -46,11 +52,18 @@ def _images(args: argparse.Namespace) -> int:
     return 0
 
 
+def _table(args: argparse.Namespace) -> int:
+    runs = [Results.model_validate_json(file.read_bytes()) for file in args.files]
+    sys.stdout.write(table.draw(runs))
+    return 0
+
+
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--backend", choices=("docker", "netns"), default="docker")
-    add("--clients", default="", metavar="NAME,...", help="default: all implementations")
-    add("--gateways", default="", metavar="NAME,...", help="default: all implementations")
+    every = "default: all that the backend can have"
+    add("--clients", default="", metavar="NAME,...", help=every)
+    add("--gateways", default="", metavar="NAME,...", help=every)
     add("--scenarios", default="", metavar="NAME,...", help="default: all of the rig")
     add("--out", type=Path, default=Path("build/interop"), help="default: build/interop")
     parser.set_defaults(run=_run)
@@ -60,22 +73,33 @@ def _run(args: argparse.Namespace) -> int:
     if os.geteuid():
         raise images.SkippedError("needs root: pushes interfaces into containers and namespaces")
     known = implementations.read(images.ROOT / "docker" / "implementations.json")
-    plan = run.Plan(
+    clients = _able("client", implementations.chosen(known, args.clients), args)
+    gateways = _able("gateway", implementations.chosen(known, args.gateways), args)
+    wanted = plan.Plan(
         args.backend,
-        _able("client", implementations.chosen(known, args.clients)),
-        _able("gateway", implementations.chosen(known, args.gateways)),
-        run.scenarios(images.ROOT / "tests" / "scenarios", args.scenarios),
+        clients,
+        gateways,
+        plan.scenarios(images.ROOT / "tests" / "scenarios", args.scenarios),
         args.out / args.backend,
+        plan.replaced(known, clients, gateways),
     )
-    results = run.run(plan, lambda line: print(line, flush=True))
+    results = run.run(wanted, lambda line: print(line, flush=True))
     counts = Counter(cell.outcome for cell in results.cells)
     print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
-    print(f"the matrix: {plan.out / 'index.html'}")
+    print(f"the matrix: {wanted.out / 'index.html'}")
     return 1 if results.failed else 0
 
 
-def _able(role: Role, known: Mapping[str, Implementation]) -> dict[str, Implementation]:
-    return {name: each for name, each in known.items() if role in each.roles}
+def _able(
+    role: Role, chosen: Mapping[str, Implementation], args: argparse.Namespace
+) -> dict[str, Implementation]:
+    """Those with that role. Whom the backend cannot have says so only where he was asked for."""
+    named = getattr(args, f"{role}s").split(",")
+    return {
+        name: each
+        for name, each in chosen.items()
+        if role in each.roles and (getattr(each, _KIND[args.backend]) or name in named)
+    }
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ PREFIX = "org.vici-mif.prefix"
 
 _PARTS = {("clones", "client"): True, ("clones", "gateway"): True, ("fallback", "client"): True,
           ("fallback", "gateway"): False, ("old-client", "client"): False,
-          ("old-client", "gateway"): True}  # fmt: skip
+          ("old-client", "gateway"): True, ("upgrade", "client"): True,
+          ("upgrade", "gateway"): True}  # fmt: skip
 """Kind of scenario and role -> whether who plays it can clone."""
 
 

@@ -43,6 +43,9 @@ class Implementation(Frozen):
 
     title: str
     clones: bool = Field(default=False, description="Whether it knows RFC 7791.")
+    replaces: str = Field(
+        default="", description="The implementation that stood there before: it is upgraded to us."
+    )
     roles: tuple[Role, ...] = ROLES
     image: Image | None = None
     netns: Namespaced | None = None
@@ -55,9 +58,13 @@ _ALL = TypeAdapter(dict[str, Implementation])
 def read(path: Path) -> Mapping[str, Implementation]:
     """All of a file, by name. Raises LabError with every mistake."""
     try:
-        return _ALL.validate_json(path.read_bytes())
+        known = _ALL.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise LabError(f"{path}: {error}") from error
+    for name, each in known.items():
+        if each.replaces and each.replaces not in known:
+            raise LabError(f"{path}: {name} replaces {each.replaces}, which is not there")
+    return known
 
 
 def chosen(known: Mapping[str, Implementation], names: str) -> Mapping[str, Implementation]:

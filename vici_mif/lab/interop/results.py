@@ -52,7 +52,7 @@ class Played(Frozen):
     """A scenario of the matrix."""
 
     title: str
-    kind: Literal["clones", "fallback", "old-client"]
+    kind: Literal["clones", "fallback", "old-client", "upgrade"]
 
 
 class Results(Frozen):

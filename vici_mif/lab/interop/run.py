@@ -9,52 +9,26 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.interop import backends, page
 from vici_mif.lab.interop.backends import Ready
 from vici_mif.lab.interop.images import SkippedError
-from vici_mif.lab.interop.implementations import Implementation
+from vici_mif.lab.interop.implementations import ROLES, Implementation
+from vici_mif.lab.interop.plan import Cast, Plan
 from vici_mif.lab.interop.results import Cell, Outcome, Played, Results
 from vici_mif.lab.interop.stage import RigStage
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario.model import Scenario, Topology
-from vici_mif.lab.scenario.play import has, read
+from vici_mif.lab.scenario.play import has
 from vici_mif.lab.scenario.runner import StageError, play
+from vici_mif.lab.topology import CLIENT, GATEWAY
 
-Backend = Literal["docker", "netns"]
 Say = Callable[[str], object]
 
 _BACKENDS = {"docker": backends.in_containers, "netns": backends.in_namespaces}
 _numbers = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be run."""
-
-    backend: Backend
-    clients: Mapping[str, Implementation]
-    gateways: Mapping[str, Implementation]
-    scenarios: Mapping[str, Scenario]
-    out: Path
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        return {name: str(s.story.rig) for name, s in self.scenarios.items()}
-
-
-def scenarios(directory: Path, names: str = "") -> dict[str, Scenario]:
-    """The rig's of a directory, or those of a list with commas. Raises LabError."""
-    found = {file.stem: read(file) for file in sorted(directory.glob("*.yaml"))}
-    ours = {name: scenario for name, scenario in found.items() if scenario.story.rig}
-    wanted = [name for name in names.split(",") if name]
-    if strange := set(wanted) - set(ours):
-        raise LabError(f"no such scenario: {', '.join(strange)} (the rig has: {', '.join(ours)})")
-    return {name: ours[name] for name in wanted or ours}
 
 
 def run(plan: Plan, say: Say) -> Results:
@@ -99,24 +73,32 @@ def _results(
 
 def _cells(plan: Plan, say: Say) -> Iterator[Cell]:
     ready, missing = _prepared(plan, say)
-    for name, scenario in plan.scenarios.items():
+    for scenario in plan.scenarios.values():
         for client, gateway in itertools.product(plan.clients, plan.gateways):
-            why = {missing[n] for n in (client, gateway) if n in missing}
-            if why:
-                outcome: Outcome = "skipped" if all(skip for skip, _ in why) else "fail"
-                yield _told(name, client, gateway, outcome, "; ".join(text for _, text in why))
+            cast = plan.cast(scenario, client, gateway)
+            if said := _unplayable(scenario.name, cast, ready, missing):
+                yield _told(scenario.name, cast, *said)
                 continue
-            absent = [
-                n
-                for n, role in ((client, "client"), (gateway, "gateway"))
-                if (name, role) not in ready[n].plays
-            ]
-            if absent:
-                text = f"{' and '.join(dict.fromkeys(absent))} cannot play it"
-                yield _told(name, client, gateway, "unsupported", text)
-                continue
-            cell = _played(plan, scenario, (client, ready[client]), (gateway, ready[gateway]))
+            cell = _played(plan, scenario, cast, ready)
             yield _limited(cell, plan.clients[client], plan.gateways[gateway])
+
+
+def _unplayable(
+    scenario: str, cast: Cast, ready: Mapping[str, Ready], missing: Mapping[str, tuple[bool, str]]
+) -> tuple[Outcome, str] | None:
+    """What stands in a cell that nobody plays; None: it can be played."""
+    why = {missing[name] for name in cast.names if name in missing}
+    if why:
+        skipped = all(skip for skip, _ in why)
+        return "skipped" if skipped else "fail", "; ".join(text for _, text in why)
+    absent = [
+        cast.last[role]
+        for role in ROLES
+        if (scenario, role) not in ready[cast.last[role]].plays or not cast.first[role]
+    ]
+    if absent:
+        return "unsupported", f"{' and '.join(dict.fromkeys(absent))} cannot play it"
+    return None
 
 
 def _limited(cell: Cell, *ends: Implementation) -> Cell:
@@ -125,7 +107,8 @@ def _limited(cell: Cell, *ends: Implementation) -> Cell:
     return cell.model_copy(update={"why": " ".join(filter(None, said))})
 
 
-def _told(scenario: str, client: str, gateway: str, outcome: Outcome, why: str) -> Cell:
+def _told(scenario: str, cast: Cast, outcome: Outcome, why: str) -> Cell:
+    client, gateway = cast.last[CLIENT], cast.last[GATEWAY]
     return Cell(scenario=scenario, client=client, gateway=gateway, outcome=outcome, why=why)
 
 
@@ -133,7 +116,7 @@ def _prepared(plan: Plan, say: Say) -> tuple[dict[str, Ready], dict[str, tuple[b
     """Who can run, and of the others why not: skipped (true) or an error."""
     ready: dict[str, Ready] = {}
     missing: dict[str, tuple[bool, str]] = {}
-    for name, wanted in {**plan.clients, **plan.gateways}.items():
+    for name, wanted in plan.taking_part.items():
         try:
             ready[name] = _BACKENDS[plan.backend](wanted, plan.kinds)
         except LabError as error:
@@ -142,25 +125,27 @@ def _prepared(plan: Plan, say: Say) -> tuple[dict[str, Ready], dict[str, tuple[b
     return ready, missing
 
 
-def _played(
-    plan: Plan, scenario: Scenario, client: tuple[str, Ready], gateway: tuple[str, Ready]
-) -> Cell:
-    folder = f"cells/{scenario.name}/{client[0]}--{gateway[0]}"
+def _played(plan: Plan, scenario: Scenario, cast: Cast, ready: Mapping[str, Ready]) -> Cell:
+    folder = f"cells/{scenario.name}/{cast.folder}"
     evidence = plan.out / folder
 
     def make(topology: Topology) -> Lab:
         name = f"rig-{os.getpid()}-{next(_numbers)}"
-        return Lab.up(topology.wish(name), backends.setup(client[1], gateway[1]), keep=False)
+        first = (ready[cast.first[end]] for end in (CLIENT, GATEWAY))
+        return Lab.up(topology.wish(name), backends.setup(*first), keep=False)
 
-    stage = RigStage(make, has(), evidence)
+    def newer(end: str) -> tuple[Path, str]:
+        return ready[cast.last[end]].prefix, ready[cast.last[end]].image
+
+    stage = RigStage(make, has(), newer, evidence)
     evidence.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with (evidence / "play.log").open("w") as log:
         outcome, why = _outcome(scenario, stage, lambda line: log.write(f"{line}\n"))
     return Cell(
         scenario=scenario.name,
-        client=client[0],
-        gateway=gateway[0],
+        client=cast.last[CLIENT],
+        gateway=cast.last[GATEWAY],
         outcome=outcome,
         why=why,
         seconds=round(time.monotonic() - began, 1),

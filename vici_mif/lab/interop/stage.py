@@ -17,7 +17,7 @@ from vici_mif.lab.ikev2 import Exchange, N
 from vici_mif.lab.interop.results import Counters, Facts
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario import wire
-from vici_mif.lab.scenario.lab import LabStage, Make
+from vici_mif.lab.scenario.lab import LabStage, Make, Newer
 from vici_mif.lab.topology import CLIENT, GATEWAY, ROUTER, bare
 from vici_mif.lab.transcript import transcript
 
@@ -31,8 +31,8 @@ class RigStage(LabStage):
 
     name = "the rig"
 
-    def __init__(self, make: Make, has: frozenset[str], evidence: Path) -> None:
-        super().__init__(make, has)
+    def __init__(self, make: Make, has: frozenset[str], newer: Newer, evidence: Path) -> None:
+        super().__init__(make, has, newer)
         self._evidence = evidence
         self._sas: Mapping[str, list[Sa]] = {}
         self.facts: Facts | None = None

@@ -20,6 +20,7 @@ from vici_mif.lab.controller import Controller
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.impair import DOWN, UP, Impairment
+from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.pcap import Packet
 from vici_mif.lab.scenario import wire
@@ -36,6 +37,12 @@ _KEEP = (0, 220, 32766, 32767)
 """Rule preferences of the kernel and of charon."""
 
 Make = Callable[[Topology], Lab]
+Newer = Callable[[str], tuple[Path, str]]
+"""Host -> the prefix of another charon, and the image that has it, if it is one."""
+
+
+def _ours(_: str) -> tuple[Path, str]:
+    return default_prefix(), ""
 
 
 class LabStage:
@@ -45,8 +52,9 @@ class LabStage:
     real = True
     gateways = MAX_GATEWAYS
 
-    def __init__(self, make: Make, has: frozenset[str]) -> None:
-        self._make, self.has = make, has
+    def __init__(self, make: Make, has: frozenset[str], newer: Newer = _ours) -> None:
+        """`newer`: what a side is upgraded to."""
+        self._make, self.has, self._newer = make, has, newer
         self.patience = float(os.environ.get("VICI_MIF_PATIENCE", "1"))
         self._lab: Lab | None = None
         self._clock_set = 0.0
@@ -107,8 +115,8 @@ class LabStage:
         wrong = [str(claim) for claim in claims if not claim.holds]
         if self.lab.state.keys:
             wrong += wire.complaints(self._story.wire, self.lab)
-        own = self._story.topology.controller
-        return [*wrong, *(replayed(self._controller.journal) if own else ())]
+        ran = self._story.topology.controller or self._controller.journal.exists()
+        return [*wrong, *(replayed(self._controller.journal) if ran else ())]
 
     # --- what it can tell ----------------------------------------------------------------
 
@@ -242,6 +250,9 @@ class LabStage:
     def do_start_gateway(self) -> None:
         self.lab.charons[GATEWAY].start()
 
+    def do_upgrade(self, side: str) -> None:
+        self.lab.upgrade(side, *self._newer(side))
+
     def do_suspend(self, time_: str) -> None:
         """The machine goes on, so its clocks do, too: both daemons of the client stand still."""
         daemons = (self.lab.charons[CLIENT], self._controller)
@@ -283,7 +294,7 @@ class LabStage:
         sas.ask(socket, "clone", {"ike-id": str(root.unique_id), "timeout": "10000"})
 
     def do_initiate(self) -> None:
-        self.lab.charons[CLIENT].swanctl("--initiate", "--child", conf.CHILD)
+        self.lab.charons[CLIENT].initiate()
 
     def do_load_all(self) -> None:
         self.lab.charons[CLIENT].load()

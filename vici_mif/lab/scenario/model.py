@@ -256,7 +256,7 @@ class Story(Frozen):
         default="full",
         description="Which run plays it with real charons: `make test`, `make full`.",
     )
-    rig: Literal["clones", "fallback", "old-client"] | None = Field(
+    rig: Literal["clones", "fallback", "old-client", "upgrade"] | None = Field(
         default=None, description="Its part in the rig's matrix: what client and gateway can."
     )
     wire: tuple[WireClaim, ...] = Field(

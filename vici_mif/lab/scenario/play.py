@@ -32,7 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play all; fails if one does not hold. What cannot run here is said, and fails too."""
     scenarios = [read(file) for file in args.files]
-    stage = LabStage(lambda topology: _lab(args, topology), has())
+    stage = LabStage(
+        lambda topology: _lab(args, topology),
+        has(),
+        lambda _: (args.charon or default_prefix(), ""),
+    )
     failed = 0
     for scenario in scenarios:
         print(f"== {scenario.name}: {scenario.story.scenario}", flush=True)

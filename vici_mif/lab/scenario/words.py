@@ -80,6 +80,7 @@ WORDS = (
     _word("kill gateway", "the gateway's charon dies without a word"),
     _word("stop gateway", "SIGTERM to the gateway's charon: it deletes its IKE SAs and ends"),
     _word("start gateway", "started again"),
+    _word("upgrade SIDE", "its charon ends, one with the series takes its place", "patched"),
     _word("suspend TIME", "the machine sleeps; in a lab, both daemons of the client stand still"),
     _word("clock forward TIME", "somebody sets the clock of the day", "own-clock"),
     _word("clock back TIME", "the same, backwards", "own-clock"),
