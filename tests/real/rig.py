@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -243,12 +243,12 @@ UPLINKS = ("eth0", "wlan0")
 """Those of the lab that the fixture `client` makes."""
 
 
-def all_home(peer: PeerStatus) -> bool:
-    """Up, and on each of UPLINKS the tunnel that belongs there, with children."""
+def all_home(peer: PeerStatus, uplinks: Sequence[str] = UPLINKS) -> bool:
+    """Up, and on each of these the tunnel that belongs there, with children."""
     seated = on(peer)
     return peer.state == "up" and all(
         link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
+        for link in uplinks
     )
 
 

@@ -11,7 +11,6 @@ from tests.real.traffic import Traffic
 from vici_mif.core.model import Sa
 from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.streamlog import Flow
 
 PER_MOVE = 5
 """Datagrams that a move may take: 50 ms of one flow. On a quiet host it is none, as measured in
@@ -31,7 +30,7 @@ def order(client: Controller, *words: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def few(lost: dict[Flow, int]) -> bool:
+def few(lost: dict[str, int]) -> bool:
     """No more than an instant."""
     print("lost in a handover:", lost)
     return sum(lost.values()) <= PER_MOVE
@@ -57,7 +56,7 @@ def test_drain_and_undrain_under_traffic(client: Controller, flows: Traffic) -> 
     client.until(all_home)
     assert few(flows.lost(restarted_at, time.time()))
     assert rig.spis(client.lab) == before
-    assert flows.tcp_failures() == []
+    assert flows.failures() == []
 
 
 def test_the_last_path_is_not_drained(client: Controller) -> None:

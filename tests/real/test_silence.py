@@ -17,13 +17,15 @@ from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.liar import lying, of_link
 from tests.real.rig import Controller, on, running
-from tests.real.stream import streaming
+from tests.real.traffic import traffic
 from vici_mif.core.status import PathStatus, PeerStatus
 from vici_mif.lab.impair import DOWN, UP
 from vici_mif.lab.lab import Lab
 
 UPLINKS = ("eth0", "wlan0", "wwan0")
 INSIDE = "10.100.0.1"
+RATE = 200
+"""Datagrams a second: what is measured is known to 5 ms."""
 BACK = 3.0
 """Seconds that traffic may take to flow by another path."""
 LIES = 5.0
@@ -39,11 +41,7 @@ def config(probe: str, links: str = ", ".join(UPLINKS)) -> str:
 
 
 def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
+    return rig.all_home(peer, UPLINKS)
 
 
 def paths(peer: PeerStatus) -> dict[str, PathStatus]:
@@ -75,19 +73,20 @@ def test_traffic_goes_on_by_another_path(client: Controller, kind: str) -> None:
     """Dropped both ways or one way: payload of both directions is delivered soon, TCP lives."""
     lab = client.lab
     peer = client.until(lambda p: probed(p, "inner"))
-    with streaming(lab, on(peer)["wlan0"].inner[0]) as stream:
+    with traffic(lab, on(peer)["wlan0"].inner[:1], RATE) as flows:
+        ends = dict(zip((UP, DOWN), flows.udp, strict=True))
         cut_at = time.time()
         lab.cut("wlan0", directions=DIRECTIONS[kind])
-        eventually(lambda: stream.interruption("up", cut_at + 0.001) is not None)
+        eventually(lambda: flows.log().resumed(ends[UP], cut_at + 0.001))
         client.until(lambda p: paths(p)["wlan0"].state == "failed")
-        hit = [d for d in ("up", "down") if kind in {"both", f"{d}link"}]
-        eventually(lambda: all(stream.interruption(d, cut_at + 0.001) for d in hit))
-        outage = {d: stream.log().gap(stream.flows[d], cut_at, time.time()) for d in hit}
+        hit = DIRECTIONS[kind]
+        eventually(lambda: all(flows.log().resumed(ends[d], cut_at + 0.001) for d in hit))
+        outage = {d: flows.log().gap(ends[d], cut_at, time.time()) for d in hit}
         print(f"{kind}: " + ", ".join(f"{d} {1000 * s:.0f} ms" for d, s in outage.items()))
         lab.uncut("wlan0")
 
         assert max(outage.values()) < BACK * PATIENCE
-        assert stream.tcp_failures() == []
+        assert flows.failures() == []
         client.until(all_home)
 
 
@@ -97,13 +96,14 @@ def test_another_figure_for_fast(make_lab: MakeLab) -> None:
     probe = f"{{profile: fast, targets: [{INSIDE}, 10.100.0.2]}}"
     with running(lab, config(probe)) as controller:
         peer = controller.until(lambda p: probed(p, "inner"))
-        with streaming(lab, on(peer)["wlan0"].inner[0]) as stream:
+        with traffic(lab, on(peer)["wlan0"].inner[:1], RATE) as flows:
+            ends = dict(zip((UP, DOWN), flows.udp, strict=True))
             cut_at = time.time()
             lab.cut("wlan0")
             controller.until(lambda p: paths(p)["wlan0"].state == "failed")
             end = time.time()
-            eventually(lambda: stream.interruption("down", end) is not None)
-            outage = {d: stream.log().gap(f, cut_at, end) for d, f in stream.flows.items()}
+            eventually(lambda: flows.log().resumed(ends[DOWN], end))
+            outage = {d: flows.log().gap(flow, cut_at, end) for d, flow in ends.items()}
             print("fast: " + ", ".join(f"{d} {1000 * s:.0f} ms" for d, s in outage.items()))
 
             assert max(outage.values()) < BACK * PATIENCE
@@ -134,9 +134,9 @@ def test_what_was_made_up_outside_changes_nothing(make_lab: MakeLab) -> None:
         )
         spis, sa = rig.spis(lab), of_link(lab, "wlan0")
         with lying(lab, sa, INSIDE):
-            with streaming(lab, str(sa.local_vips[0])) as stream:
+            with traffic(lab, [str(sa.local_vips[0])]) as flows:
                 time.sleep(LIES)
-                assert stream.tcp_failures() == []
+                assert flows.failures() == []
             assert [p.since for p in controller.peer.paths] == [p.since for p in before.paths]
             assert rig.spis(lab) == spis
 

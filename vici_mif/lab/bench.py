@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from vici_mif.core.status import TunnelStatus
-from vici_mif.lab import streamlog
 from vici_mif.lab.controller import Controller, link_of
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
@@ -45,6 +44,7 @@ class Stage:
     spares: int = 0
     tunnels: dict[str, str] = field(default_factory=dict)
     """Inner address of each tunnel by its home's link; `spare` has none."""
+    streams: Streams | None = None
 
     @property
     def flows(self) -> dict[str, tuple[Flow, Flow]]:
@@ -53,8 +53,9 @@ class Stage:
         return {k: (("udp", a, far), ("udp", far, a)) for k, a in self.tunnels.items()}
 
     def log(self) -> StreamLog:
-        names = ("far.log", "near.log")
-        return streamlog.read(self.lab.directory / name for name in names)
+        """Of the streams that were begun last."""
+        assert self.streams is not None
+        return self.streams.log()
 
     def settle(self) -> list[TunnelStatus]:
         """Until every tunnel is at home and carries. Raises LabError."""
@@ -111,12 +112,10 @@ def stage(
 def streaming(at: Stage, rate: float = RATE, links: tuple[str, ...] = ()) -> Iterator[None]:
     """Streams through these tunnels, or all."""
     far = far_address(at.lab)
-    streams = Streams(at.lab, at.lab.client)
-    streams.start([(a, far) for k, a in at.tunnels.items() if not links or k in links], rate)
-    try:
+    pairs = [(a, far) for k, a in at.tunnels.items() if not links or k in links]
+    at.streams = Streams(at.lab, at.lab.client)
+    with at.streams.going(pairs, rate):
         yield
-    finally:
-        streams.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +142,9 @@ def silence(at: Stage, flow: Flow, moment: Moment) -> float:
     deadline = time.monotonic() + RETURN_PATIENCE
     while time.monotonic() < deadline:
         log = at.log()
-        sent = {m.number for m in log.sent.get(flow, ()) if m.at >= moment.done}
-        came = [m.at for m in log.got.get(flow, ()) if m.number in sent]
-        if came:
-            return log.gap(flow, moment.begun, min(came))
+        came_at = log.resumed(flow, moment.done)
+        if came_at is not None:
+            return log.gap(flow, moment.begun, came_at)
         time.sleep(0.1)
     raise LabError(f"nothing came within {RETURN_PATIENCE:g} s: {' '.join(flow)}")
 

@@ -45,6 +45,12 @@ class StreamLog:
         inside = [mark.at for mark in self.got.get(flow, ()) if since <= mark.at < until]
         return max(b - a for a, b in pairwise([since, *inside, until]))
 
+    def resumed(self, flow: Flow, since: float) -> float | None:
+        """When the first datagram came of those that were sent after this moment."""
+        later = {mark.number for mark in self.sent.get(flow, ()) if mark.at >= since}
+        came = (mark.at for mark in self.got.get(flow, ()) if mark.number in later)
+        return min(came, default=None)
+
     def lost(self, flow: Flow, since: float, until: float) -> int:
         """Datagrams sent in this time that never came."""
         came = {mark.number for mark in self.got.get(flow, ())}

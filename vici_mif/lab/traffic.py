@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams through the tunnels of a lab, and which wire their packets are seen on."""
+"""Streams through the tunnels of a lab: begun, ended, and what both ends wrote down of them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from typing import Self
 
-from vici_mif.lab import pcap
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.pcap import Packet, esp_of
-from vici_mif.lab.streamlog import Flow, Growing
+from vici_mif.lab.streamlog import Flow, Growing, StreamLog
 from vici_mif.lab.streams import RATE
-from vici_mif.lab.topology import ROUTER, SERVER, bare, family
+from vici_mif.lab.topology import SERVER, bare, family
 
 # a guest's processors are translated
 PATIENCE = float(os.environ.get("VICI_MIF_PATIENCE", "1"))
-BEGIN_PATIENCE = 20.0 * PATIENCE
+BEGIN_PATIENCE = 20.0
 ON_THE_WAY = 1.0
 """Seconds a datagram may be under way before it counts as lost."""
 LATELY = 2.0
@@ -34,26 +34,37 @@ class Streams:
     """UDP and TCP both ways between pairs of addresses, from one host to the server."""
 
     def __init__(self, lab: Lab, near: Host) -> None:
-        self._lab, self._near, self._rate = lab, near, RATE / PATIENCE
-        self._logs = {SERVER: lab.directory / "far.log", near.name: lab.directory / "near.log"}
-        self._log = Growing(self._logs.values())
+        self._lab, self._near = lab, near
+        number = len(list(lab.directory.glob("far-*.log")))
+        self._logs = tuple(lab.directory / f"{end}-{number}.log" for end in ("far", "near"))
+        for log in self._logs:
+            log.touch()
+        self._log = Growing(self._logs)
         self._ends: list[subprocess.Popen[bytes]] = []
         self.flows: list[Flow] = []
 
-    def start(self, pairs: Iterable[tuple[str, str]], rate: float = RATE / PATIENCE) -> None:
+    # --- beginning and ending ----------------------------------------------------
+
+    def start(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        rate: float = RATE / PATIENCE,
+        patience: float = BEGIN_PATIENCE * PATIENCE,
+    ) -> None:
         """Begin, and wait until each direction of each was heard. Raises LabError."""
-        self._rate, ends = rate, list(pairs)
+        ends = list(pairs)
         if not ends:
             raise LabError("there is no tunnel to send anything through")
         both = [pair for end in ends for pair in (end, end[::-1])]
         self.flows = [(kind, *pair) for kind, pair in product(("udp", "tcp"), both)]
         serving = [part for far in sorted({b for _, b in ends}) for part in ("--address", far)]
-        server = self._end(self._lab.host(SERVER), ["serve", *serving])
+        running = [part for a, b in ends for part in ("--stream", f"{a},{b}")]
+        server = self._end(self._lab.host(SERVER), self._logs[0], ["serve", *serving], rate)
         assert server.stdout is not None
         if server.stdout.readline() != b"ready\n":
             raise LabError("the far end of the streams did not start")
-        self._end(self._near, ["run", *(p for a, b in ends for p in ("--stream", f"{a},{b}"))])
-        self._wait()
+        self._end(self._near, self._logs[1], ["run", *running], rate)
+        self._wait(patience)
 
     def stop(self) -> None:
         """End both ends; the logs stay."""
@@ -62,29 +73,75 @@ class Streams:
             end.wait()
         self._ends.clear()
 
+    @contextmanager
+    def going(
+        self, pairs: Iterable[tuple[str, str]], rate: float = RATE / PATIENCE
+    ) -> Iterator[Self]:
+        """From the moment when all flow until the end of the block. Raises LabError."""
+        try:
+            self.start(pairs, rate)
+            yield self
+        finally:
+            self.stop()
+
+    def _end(self, host: Host, log: Path, words: list[str], rate: float) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-m", "vici_mif.lab.streams", *words]
+        command = [*program, "--rate", f"{rate:g}", "--log", str(log)]
+        end = host.spawn(f"streams@{host.name}-{log.stem}", command, stdout=subprocess.PIPE)
+        self._ends.append(end)
+        return end
+
+    def _wait(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while missing := [_name(flow) for flow in self.flows if not self.log().got.get(flow)]:
+            if any(end.poll() is not None for end in self._ends):
+                raise LabError("an end of the streams ended by itself")
+            if time.monotonic() > deadline:
+                raise LabError(f"nothing heard within {patience:g} s of {', '.join(missing)}")
+            time.sleep(0.1)
+
+    # --- what became of them -------------------------------------------------------
+
+    def log(self) -> StreamLog:
+        """All that both ends wrote down up to now."""
+        return self._log.read()
+
+    @property
+    def udp(self) -> list[Flow]:
+        """Each direction by itself: of each pair there first, then back."""
+        return [flow for flow in self.flows if flow[0] == "udp"]
+
+    def flowing(self) -> bool:
+        """Something came on every UDP stream in the last half second."""
+        since, log = time.time() - 0.5, self.log()
+        return all(any(m.at > since for m in log.got.get(f, ())[-1:]) for f in self.udp)
+
     def silences(self, since: float) -> dict[str, float]:
         """The longest silence of each UDP stream from a moment (seconds since 1970) to now."""
-        now, log = time.time(), self._log.read()
-        return {_name(flow): log.gap(flow, since, now) for flow in self._udp}
+        now, log = time.time(), self.log()
+        return {_name(flow): log.gap(flow, since, now) for flow in self.udp}
 
-    def lost(self, since: float) -> int:
-        """Datagrams that were sent from a moment to a while ago and never came."""
-        until, log = time.time() - ON_THE_WAY, self._log.read()
-        return sum(log.lost(flow, since, until) for flow in self._udp)
+    def lost(self, since: float, until: float = float("inf")) -> dict[str, int]:
+        """Datagrams sent in this time that never came, by stream, where there are any.
+
+        What was sent a moment ago is not judged: it is nowhere yet.
+        """
+        until, log = min(until, time.time() - ON_THE_WAY), self.log()
+        found = {_name(flow): log.lost(flow, since, until) for flow in self.udp}
+        return {name: number for name, number in found.items() if number}
 
     def reordered(self, since: float) -> int:
         """Datagrams that came since then after one with a higher number."""
-        log = self._log.read()
-        return sum(log.late(flow, since) for flow in self._udp)
+        log = self.log()
+        return sum(log.late(flow, since) for flow in self.udp)
 
-    @property
-    def _udp(self) -> list[Flow]:
-        return [flow for flow in self.flows if flow[0] == "udp"]
+    def failures(self) -> list[str]:
+        """TCP connections that ended or could not be made, and why."""
+        return [f"{_name(flow)}: {why}" for _, flow, why in self.log().failures if flow[0] == "tcp"]
 
     def broken(self) -> list[str]:
         """TCP connections that ended, lost a block or say nothing any more."""
-        now, log = time.time(), self._log.read()
-        found = [f"{_name(flow)}: {why}" for _, flow, why in log.failures if flow[0] == "tcp"]
+        now, found, log = time.time(), self.failures(), self.log()
         for flow in (flow for flow in self.flows if flow[0] == "tcp"):
             numbers = [mark.number for mark in log.got.get(flow, ())]
             if numbers != list(range(len(numbers))):
@@ -92,26 +149,6 @@ class Streams:
             if log.gap(flow, now - LATELY, now) >= LATELY:
                 found.append(f"{_name(flow)}: silent for {LATELY:g} s")
         return found
-
-    def _end(self, host: Host, arguments: list[str]) -> subprocess.Popen[bytes]:
-        log = self._logs[host.name]
-        log.touch()
-        program = [sys.executable, "-m", "vici_mif.lab.streams"]
-        command = [*program, *arguments, "--rate", f"{self._rate:g}", "--log", str(log)]
-        end = host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
-        self._ends.append(end)
-        return end
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + BEGIN_PATIENCE
-        while missing := self._unheard():
-            if time.monotonic() > deadline:
-                raise LabError(f"nothing heard of {', '.join(missing)}")
-            time.sleep(0.1)
-
-    def _unheard(self) -> list[str]:
-        got = self._log.read().got
-        return [_name(flow) for flow in self.flows if not got.get(flow)]
 
 
 def _name(flow: Flow) -> str:
@@ -123,38 +160,3 @@ def far_address(lab: Lab, version: int = 4) -> str:
     """The server's."""
     port = next(w.b for w in lab.topology.inside if w.b.host == SERVER)
     return next(bare(a) for a in port.addresses if family(a) == version)
-
-
-class Watch:
-    """Where each SPI was seen last, by the captures of the uplinks, which go on growing."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._files = {link: lab.captures.file(ROUTER, link) for link in lab.uplinks}
-        self._read: dict[str, int] = {}
-        self._seen: dict[str, Packet] = {}
-
-    def last(self, spi: str) -> Packet | None:
-        """The last one; its place is the uplink, as the plan names it."""
-        for link, file in self._files.items():
-            for packet in self._new(link, file):
-                self._note(packet)
-        return self._seen.get(spi)
-
-    def _note(self, packet: Packet) -> None:
-        esp = esp_of(packet)
-        if esp is None or len(esp) < 8:
-            return
-        spi = esp[:4].hex()
-        before = self._seen.get(spi)
-        if before is None or before.time <= packet.time:
-            self._seen[spi] = packet
-
-    def _new(self, link: str, file: Path) -> list[Packet]:
-        """Packets that came since the last look; one that is half written waits."""
-        with file.open("rb") as stream:
-            head = stream.read(pcap.HEAD)
-            stream.seek(self._read.get(link, pcap.HEAD))
-            raw = stream.read()
-        whole = pcap.whole(head, raw)
-        self._read[link] = self._read.get(link, pcap.HEAD) + whole
-        return list(pcap.packets(head + raw[:whole], link)) if len(head) == pcap.HEAD else []

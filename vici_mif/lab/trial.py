@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,20 +11,18 @@ from ipaddress import ip_network
 from itertools import product
 from pathlib import Path
 
-from vici_mif.lab import conf, esp, ikekeys, ladder, pcap, proof, streamlog, tshark
-from vici_mif.lab.errors import LabError
-from vici_mif.lab.hosts import Host
+from vici_mif.lab import conf, esp, ikekeys, ladder, pcap, proof, tshark
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.payload import Ledger, Reader
 from vici_mif.lab.pcap import Packet
 from vici_mif.lab.proof import Claim, Evidence, Outage, Tunnel, Window
 from vici_mif.lab.streams import PORT, RATE, TCP_SIZE
 from vici_mif.lab.topology import BACKUP_POOLS, CLIENT, POOLS, ROUTER, SERVER, bare, family, pick
+from vici_mif.lab.traffic import BEGIN_PATIENCE, Streams
 from vici_mif.lab.transcript import Step, Transcript, transcript
 
 Say = Callable[[str], None]
 
-BEGIN_PATIENCE = 20.0
 SILENCE, HOMECOMING = 1.0, 2.0
 """What a real processor is allowed: without a datagram; to be home after the hold-down."""
 _SETTLE = 0.5
@@ -114,7 +109,7 @@ class Trial:
 
     def __init__(self, lab: Lab, tunnels: Mapping[str, Home], script: Script, say: Say):
         self._lab, self._script, self._say = lab, script, say
-        self._logs = {SERVER: lab.directory / "far.log", CLIENT: lab.directory / "near.log"}
+        self._streams = Streams(lab, lab.client)
         server = next(wire.b for wire in lab.topology.inside if wire.b.host == SERVER)
         self._far = {family(address): bare(address) for address in server.addresses}
         self._tunnels = tuple(self._tunnel(name, home) for name, home in tunnels.items())
@@ -127,60 +122,17 @@ class Trial:
 
     def play(self) -> Findings:
         """Traffic, the outage, the return; then the verdict."""
-        began = time.time()
-        ends = [self._serve(), self._run()]
+        began, script = time.time(), self._script
         try:
-            self._wait_for_traffic(ends)
+            pairs = [ends for tunnel in self._tunnels for ends in tunnel.ends]
+            self._streams.start(pairs, script.rate, BEGIN_PATIENCE * script.slow)
             times = self._act(began)
         finally:
-            for end in ends:
-                end.send_signal(signal.SIGTERM)
-                end.wait()
+            self._streams.stop()
             counts = self._lab.stop_captures()
         return self.judge(times, proof.nothing_missed({p: c.dropped for p, c in counts.items()}))
 
     # ---- what happens
-
-    def _serve(self) -> subprocess.Popen[bytes]:
-        addresses = [part for far in self._far.values() for part in ("--address", far)]
-        end = self._stream(self._lab.host(SERVER), ["serve", *addresses])
-        assert end.stdout is not None
-        if end.stdout.readline() != b"ready\n":
-            raise LabError("the far end of the streams did not start")
-        return end
-
-    def _run(self) -> subprocess.Popen[bytes]:
-        pairs = [f"{here},{there}" for t in self._tunnels for here, there in t.ends]
-        streams = [part for pair in pairs for part in ("--stream", pair)]
-        return self._stream(self._lab.client, ["run", *streams])
-
-    def _stream(self, host: Host, arguments: list[str]) -> subprocess.Popen[bytes]:
-        log = self._logs[host.name]
-        log.touch()
-        program = [sys.executable, "-m", "vici_mif.lab.streams"]
-        rate = ["--rate", f"{self._script.rate:g}"]
-        command = [*program, *arguments, *rate, "--log", str(log)]
-        return host.spawn(f"streams@{host.name}", command, stdout=subprocess.PIPE)
-
-    def _wait_for_traffic(self, ends: list[subprocess.Popen[bytes]]) -> None:
-        patience = BEGIN_PATIENCE * self._script.slow
-        deadline = time.monotonic() + patience
-        while missing := self._silent():
-            if any(end.poll() is not None for end in ends):
-                raise LabError("an end of the streams ended by itself")
-            if time.monotonic() > deadline:
-                raise LabError(f"no traffic within {patience:g} s: {', '.join(missing)}")
-            time.sleep(0.1)
-
-    def _silent(self) -> list[str]:
-        log = streamlog.read(self._logs.values())
-        wanted = [
-            (kind, *pair)
-            for kind, tunnel in product(("udp", "tcp"), self._tunnels)
-            for ends in tunnel.ends
-            for pair in (ends, ends[::-1])
-        ]
-        return [" ".join(flow) for flow in wanted if not log.got.get(flow)]
 
     def _act(self, began: float) -> Times:
         script = self._script
@@ -243,7 +195,7 @@ class Trial:
         return Evidence(
             transcript(packets, ike),
             Ledger(seen),
-            streamlog.read(self._logs.values()),
+            self._streams.log(),
             self._tunnels,
         )
 

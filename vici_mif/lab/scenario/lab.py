@@ -26,9 +26,10 @@ from vici_mif.lab.pcap import Packet
 from vici_mif.lab.scenario import wire
 from vici_mif.lab.scenario.model import Scenario, Topology
 from vici_mif.lab.scenario.words import seconds
+from vici_mif.lab.sightings import Sightings
 from vici_mif.lab.streams import RATE
 from vici_mif.lab.topology import CLIENT, GATEWAY, MAX_GATEWAYS, ROUTER, STATION, Profile, bare
-from vici_mif.lab.traffic import Streams, Watch, far_address
+from vici_mif.lab.traffic import Streams, far_address
 
 GRAIN = 0.1
 """Seconds between two looks."""
@@ -69,7 +70,7 @@ class LabStage:
         self._controller = Controller(lab, lambda line: self._log.write(line + "\n"))
         self._controller.configure(scenario.configuration)
         self._streams = Streams(lab, self._near)
-        self._watch = Watch(lab)
+        self._sightings = Sightings(lab)
         self._vlans: dict[str, str] = {}
         self._moves = sas.Moves(lab.client.vici_socket)
         for uplink in top.absent:
@@ -131,7 +132,7 @@ class LabStage:
             return None
         # while it is rekeyed a tunnel has two of each
         spis = [spi for child in tunnel.children for spi in (child.spi_out, child.spi_in)]
-        seen = [self._watch.last(spi) for spi in spis]
+        seen = [self._sightings.last(spi) for spi in spis]
         lately = [packet for packet in seen if packet and packet.time >= began - 0.01]
         return " and ".join(sorted({self._called(packet) for packet in lately})) or None
 
@@ -139,7 +140,7 @@ class LabStage:
         return self._streams.silences(_wall(since)) if self._streams.flows else {}
 
     def lost(self, since: float) -> int:
-        return self._streams.lost(_wall(since))
+        return sum(self._streams.lost(_wall(since)).values())
 
     def reordered(self, since: float) -> int:
         return self._streams.reordered(_wall(since))
