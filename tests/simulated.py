@@ -754,3 +754,10 @@ def watch_moves(world: World) -> list[bool]:
 
     world.watchers.append(look)
     return good
+
+
+def up(text: str = THREE, **options: object) -> World:
+    """A world some seconds after the start, in which all went well."""
+    world = World(text, **options).start().run(5)  # type: ignore[arg-type]
+    assert world.hq.state == "up"
+    return world

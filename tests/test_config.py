@@ -356,13 +356,14 @@ trees = st.recursive(
 @given(trees)
 def test_any_tree_is_read_or_refused_with_places(tree: object) -> None:
     """Every problem has a place in the file, and no problem is empty."""
-    problems = ()
+    problems = None
     try:
         read(json.dumps(tree))
     except ConfigError as error:
         problems = error.problems
 
-    assert all(problem.place.line == 1 and problem.text for problem in problems)
+    assert problems != ()
+    assert all(problem.place.line == 1 and problem.text for problem in problems or ())
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,7 @@ def test_unreachable_is_underneath_everywhere() -> None:
     steering = wish(LAN, ALL)
     inner_tables = {r.table for r in steering.routes}
 
+    assert inner_tables
     for table in inner_tables:
         for remote in (LAN, ALL):
             assert Route(table, remote, metric=UNDERNEATH) in steering.routes

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulated import GATEWAY, SITE, World, watch_moves
+from tests.simulated import GATEWAY, SITE, World, up, watch_moves
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.byhand.progress import WAITS, unknown
@@ -17,12 +17,6 @@ from vici_mif.core.wish.config import Source, parse
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}
 GIVEN = "2026-11-20T21:00:00Z"
-
-
-def up(**options: object) -> World:
-    world = World(**options).start().run(5)  # type: ignore[arg-type]
-    assert world.hq.state == "up"
-    return world
 
 
 def drain(world: World, path: str) -> None:

@@ -104,7 +104,9 @@ def test_it_comes_out_of_git_the_same_everywhere(patch: Patch) -> None:
 @each_patch
 def test_new_files_carry_the_licence(patch: Patch) -> None:
     """strongSwan's own header: GPL version 2 or later."""
-    for name, text in NEW_FILE.findall(patch.text):
+    new = NEW_FILE.findall(patch.text)
+    assert len(new) == len(re.findall(r"^--- /dev/null\n\+\+\+ b/\S+\.[ch]$", patch.text, re.M))
+    for name, text in new:
         assert "GNU General Public License" in text or "GPL-2.0-or-later" in text, name
 
 

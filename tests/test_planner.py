@@ -78,7 +78,10 @@ def test_root_is_childless_and_asks_for_distinct_addresses() -> None:
 def test_a_clone_moves_before_its_child_opens() -> None:
     """The child is negotiated on the pair it will live on."""
     world = up()
-    for clone in (t for t in world.hq.tunnels if t.home != E0):
+    clones = [tunnel for tunnel in world.hq.tunnels if tunnel.home != E0]
+
+    assert len(clones) == 2
+    for clone in clones:
         about = [x for x in world.actions(a.Migrate, a.CreateChild) if x.ike_id == clone.ike_id]  # type: ignore[union-attr]
 
         assert names(about)[:2] == ["Migrate", "CreateChild"]

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, THREE, Gateway, World, watch_moves
+from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, THREE, Gateway, World, up, watch_moves
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.model import OrderKind, Sa, Steering
@@ -23,12 +23,6 @@ E_LOCAL = ip_address("192.0.2.77")
 
 def wish(text: str) -> str:
     return f"version: 1\nconnections:\n  hq: {text}\n"
-
-
-def up(text: str = THREE, **options: object) -> World:
-    world = World(text, **options).start().run(5)  # type: ignore[arg-type]
-    assert world.hq.state == "up"
-    return world
 
 
 def actions_since(world: World, before: int) -> set[type]:

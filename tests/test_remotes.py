@@ -107,9 +107,13 @@ def test_a_denied_pair_is_listed_and_has_no_addresses_to_use(text: str) -> None:
 def test_a_name_denies_both_versions() -> None:
     """`gw` means gw.4 and gw.6."""
     dual = [Remote("gw.4", V4, 0), Remote("gw.6", V6, 0)]
-    paths = found([ETH0], dual, Pairs(deny=(("eth0", "gw"),)), "eth0")
+    eth0 = link("eth0", "198.18.0.2/24", "2001:db8::2/64")
+    paths = found([eth0], dual, Pairs(deny=(("eth0", "gw"),)), "eth0")
 
-    assert all(path.denied for path in paths.values())
+    assert {name: path.denied for name, path in paths.items()} == {
+        "eth0/gw.4": True,
+        "eth0/gw.6": True,
+    }
 
 
 @pytest.mark.parametrize("fact", list(PathFact))

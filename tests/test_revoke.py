@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulated import GATEWAY, SITE, World
+from tests.simulated import GATEWAY, SITE, World, up
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.model import OrderKind
@@ -13,12 +13,6 @@ from vici_mif.core.model import OrderKind
 E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}
 GIVEN = "2026-11-20T21:00:00Z"
-
-
-def up(**options: object) -> World:
-    world = World(**options).start().run(5)  # type: ignore[arg-type]
-    assert world.hq.state == "up"
-    return world
 
 
 def revoke(world: World, path: str = "") -> None:

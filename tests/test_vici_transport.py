@@ -15,23 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vici.protocol import Message
 
+from tests.speaker import ANSWER, CONFIRM, NO_EVENT, UNKNOWN, answer, event, segment
 from vici_mif.edges import vici
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-ANSWER, UNKNOWN, CONFIRM, EVENT_UNKNOWN, EVENT = 1, 2, 5, 6, 7
 
-
-def segment(data: bytes) -> bytes:
-    return struct.pack("!I", len(data)) + data
-
-
-def answer(**keys: object) -> bytes:
-    return segment(bytes([ANSWER]) + vici.encode(keys))
-
-
-def event(name: str, **keys: object) -> bytes:
-    return segment(bytes([EVENT, len(name)]) + name.encode() + vici.encode(keys))
+def list_sa(number: int) -> bytes:
+    return event("list-sa", {"hq": {"uniqueid": number}})
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[int, str, vici.Tree]:
@@ -106,7 +97,7 @@ async def test_unknown_event_leaves_the_connection_usable() -> None:
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(segment(bytes([EVENT_UNKNOWN])))
+        writer.write(segment(bytes([NO_EVENT])))
         await read_request(reader)
         writer.write(answer(version="6.1.0"))
 
@@ -124,7 +115,7 @@ async def test_requests_of_several_tasks_do_not_mix() -> None:
         while True:
             _, _, message = await read_request(reader)
             await asyncio.sleep(0)
-            writer.write(event("noise") + answer(echo=message["n"]))
+            writer.write(event("noise", {}) + answer(echo=message["n"]))
 
     async with charon(handler) as connection:
         answers = await asyncio.gather(*(connection.request("echo", {"n": n}) for n in range(20)))
@@ -139,8 +130,8 @@ async def test_stream_collects_the_events_of_one_command() -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for packets in (
             segment(bytes([CONFIRM])),
-            event("list-sa", hq={"uniqueid": 1}) + event("list-sa", hq={"uniqueid": 2}) + answer(),
-            event("list-sa", hq={"uniqueid": 3}) + answer(),
+            list_sa(1) + list_sa(2) + answer(),
+            list_sa(3) + answer(),
         ):
             kind, name, _ = await read_request(reader)
             steps.append((kind, name))
@@ -161,7 +152,7 @@ async def test_events_until_charon_closes() -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(segment(bytes([CONFIRM])))
-        writer.write(event("ike-updown", up=True) + event("ike-update", x="1"))
+        writer.write(event("ike-updown", {"up": True}) + event("ike-update", {"x": "1"}))
         await writer.drain()
 
     seen: list[tuple[str, vici.Tree]] = []

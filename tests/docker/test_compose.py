@@ -104,7 +104,9 @@ def test_an_uplink_goes(project: Project) -> None:
 
 def test_no_container_is_privileged(project: Project) -> None:
     """NET_ADMIN and /dev/net/tun, and no more than that."""
-    for attrs in project.containers().values():
+    containers = project.containers()
+    assert containers
+    for attrs in containers.values():
         config = attrs["HostConfig"]
         assert not config["Privileged"]
         assert [word.removeprefix("CAP_") for word in config["CapAdd"]] == ["NET_ADMIN"]

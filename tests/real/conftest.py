@@ -156,9 +156,7 @@ def client(make_lab: MakeLab, request: pytest.FixtureRequest) -> Iterator[Contro
     with running(lab, request.module.CONFIG) as controller:
         controller.until(rig.all_home)
         yield controller
-    lab.stop_captures()
-    for link in rig.UPLINKS:
-        assert rig.captured(lab, link, rig.INSIDE) == []
+    assert rig.in_clear(lab) == {}
 
 
 @pytest.fixture

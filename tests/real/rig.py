@@ -233,6 +233,15 @@ def captured(lab: Lab, uplink: str, expression: str, *options: str) -> list[str]
     return done.stdout.splitlines()
 
 
+def in_clear(lab: Lab, expression: str = INSIDE) -> dict[str, list[str]]:
+    """What of this was seen on each uplink outside ESP, where anything was; ends the captures."""
+    lab.stop_captures()
+    for link in lab.uplinks:
+        assert captured(lab, link, "ip or ip6", "-c", "1"), f"nothing at all was seen on {link}"
+    seen = {link: captured(lab, link, expression) for link in lab.uplinks}
+    return {link: packets for link, packets in seen.items() if packets}
+
+
 def on(peer: PeerStatus) -> dict[str, TunnelStatus]:
     """Tunnels by the link of the path they are on; a spare counts least, one that carries most."""
     order = sorted(peer.tunnels, key=lambda t: (t.home is not None, bool(t.children)))

@@ -15,12 +15,10 @@ import pytest
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on
+from tests.real.rig import Controller, all_home
 from tests.real.traffic import FAR
-from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
 
-UPLINKS = ("eth0", "wlan0")
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
 FAMILY = 3
 """One tunnel for each uplink and a spare."""
@@ -67,14 +65,6 @@ def mortal(make_lab: MakeLab) -> Iterator[Mortal]:
     yield controller
     if controller.runs:
         controller.stop()
-
-
-def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
 
 
 def kernel(lab: Lab) -> dict[str, list[str]]:

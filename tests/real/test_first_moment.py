@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on
+from tests.real.rig import Controller, all_home
 from tests.real.traffic import FAR
-from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
 
-UPLINKS = ("eth0", "wlan0")
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
 
 STUBBORN = """
@@ -47,16 +45,11 @@ def stubborn(lab: Lab, source: str) -> Iterator[None]:
         sender.wait()
 
 
-def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(link in seated and seated[link].children for link in UPLINKS)
-
-
 def in_clear(lab: Lab) -> list[float]:
     """When protected packets were seen on the uplinks."""
     lab.captures.flush()
     found = []
-    for link in UPLINKS:
+    for link in rig.UPLINKS:
         file = lab.captures.file("router", link)
         argv = ["tcpdump", "-n", "-tt", "-r", str(file), rig.INSIDE]
         lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout

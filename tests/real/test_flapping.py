@@ -22,11 +22,7 @@ PAUSES = (0, 0.02, 0.1, 0.4, 1.2)
 
 
 def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in LINKS
-    )
+    return rig.all_home(peer, LINKS)
 
 
 def test_random_flapping_ends_where_it_began(make_lab: MakeLab) -> None:
@@ -58,7 +54,4 @@ def test_random_flapping_ends_where_it_began(make_lab: MakeLab) -> None:
         for tunnel in on(after).values():
             eventually(lambda t=tunnel: ping(lab, "10.100.0.2", t.inner[0], count=1) == 1)
         eventually(lambda: len(rig.sas(lab, "gateway")) == len(rig.sas(lab)))
-    lab.stop_captures()
-    assert {link: rig.captured(lab, link, rig.INSIDE) for link in LINKS} == {
-        link: [] for link in LINKS
-    }
+    assert rig.in_clear(lab) == {}

@@ -20,7 +20,6 @@ from vici_mif.lab.topology import Auth
 
 UPLINKS = ("eth0", "wlan0", "wwan0")
 SERVER = "10.100.0.2"
-INSIDE = rig.INSIDE
 HOLD_DOWN = 2
 CONFIG = f"{{links: [eth0, wlan0, wwan0], hold_down: {HOLD_DOWN}s, spares: 0}}"
 
@@ -32,22 +31,11 @@ def client(make_lab: MakeLab) -> Iterator[Controller]:
     with running(lab, CONFIG) as controller:
         controller.until(all_home)
         yield controller
-        assert_nothing_in_clear(lab)
+        assert rig.in_clear(lab) == {}
 
 
 def all_home(peer: PeerStatus) -> bool:
-    seated = on(peer)
-    return peer.state == "up" and all(
-        link in seated and seated[link].home == seated[link].current and seated[link].children
-        for link in UPLINKS
-    )
-
-
-def assert_nothing_in_clear(lab: Lab) -> None:
-    lab.stop_captures()
-    assert {link: rig.captured(lab, link, INSIDE) for link in UPLINKS} == {
-        link: [] for link in UPLINKS
-    }
+    return rig.all_home(peer, UPLINKS)
 
 
 def local_of(lab: Lab) -> dict[str, str]:
@@ -272,8 +260,7 @@ def test_everything_through_the_tunnel(make_lab: MakeLab) -> None:
         for tunnel in on(controller.peer).values():
             assert ping(lab, "192.0.2.1", tunnel.inner[0]) == 5
         assert ping(lab, "192.0.2.1", local_of(lab)["wlan0"]) == 5
-        lab.stop_captures()
-        assert all(rig.captured(lab, link, "net 10.222.0.0/24") == [] for link in UPLINKS)
+        assert rig.in_clear(lab, "net 10.222.0.0/24") == {}
 
 
 @pytest.mark.parametrize("auth", [Auth.CERT, Auth.EAP])

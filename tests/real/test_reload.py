@@ -38,9 +38,7 @@ def client(make_lab: MakeLab) -> Iterator[Controller]:
     with running(lab, ALL) as controller:
         controller.until(at_home("eth0", "wlan0", "wwan0"))
         yield controller
-    lab.stop_captures()
-    for link in ("eth0", "wlan0", "wwan0"):
-        assert rig.captured(lab, link, rig.INSIDE) == []
+    assert rig.in_clear(lab) == {}
 
 
 def rewrite(client: Controller, before: str, after: str) -> None:

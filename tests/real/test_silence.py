@@ -20,7 +20,6 @@ from tests.real.rig import Controller, on, running
 from tests.real.traffic import traffic
 from vici_mif.core.status import PathStatus, PeerStatus
 from vici_mif.lab.impair import DOWN, UP
-from vici_mif.lab.lab import Lab
 
 UPLINKS = ("eth0", "wlan0", "wwan0")
 INSIDE = "10.100.0.1"
@@ -52,20 +51,13 @@ def probed(peer: PeerStatus, kind: str) -> bool:
     return all_home(peer) and all(path.probe == kind for path in peer.paths)
 
 
-def nothing_in_clear(lab: Lab) -> None:
-    lab.stop_captures()
-    assert {link: rig.captured(lab, link, rig.INSIDE) for link in UPLINKS} == {
-        link: [] for link in UPLINKS
-    }
-
-
 @pytest.fixture(scope="module")
 def client(make_module_lab: MakeLab) -> Iterator[Controller]:
     """Three tunnels, watched from inside with the default profile; captures run."""
     lab = make_module_lab(capture=True)
     with running(lab, config(f"{{targets: [{INSIDE}]}}")) as controller:
         yield controller
-    nothing_in_clear(lab)
+    assert rig.in_clear(lab) == {}
 
 
 @pytest.mark.parametrize("kind", DIRECTIONS)

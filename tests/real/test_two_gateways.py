@@ -32,9 +32,7 @@ def client(make_lab: MakeLab) -> Iterator[Controller]:
         controller.until(lambda p: p.state == "standby", name="backup")
         eventually(lambda: rig.agreed(lab))
         yield controller
-    lab.stop_captures()
-    for link in UPLINKS:
-        assert rig.captured(lab, link, f"{PROTECTED} and not udp port 4500") == []
+    assert rig.in_clear(lab, f"{PROTECTED} and not udp port 4500") == {}
 
 
 def owners(lab: Lab) -> set[str]:
