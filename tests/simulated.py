@@ -36,6 +36,7 @@ from vici_mif.core.planner import Planner
 from vici_mif.core.rooms import Rooms
 from vici_mif.core.status import PathChange, PeerStatus, Status, TunnelStatus
 from vici_mif.core.wish.config import Source, parse
+from vici_mif.lab.impair import DOWN, UP
 
 GATEWAY = "203.0.113.1"
 RTT = 0.02
@@ -114,6 +115,8 @@ class World:
         self.forgotten: set[int] = set()
         self.dead: set[str] = set()
         """Links that are up and lose everything."""
+        self.one_way: dict[str, str] = {}
+        """Links that are up and lose one direction, as the client sees it: UP or DOWN."""
         self.natted: set[str] = set()
         """Links behind a NAT."""
         self.unmapped: set[int] = set()
@@ -264,12 +267,22 @@ class World:
         return sa.unique_id not in self.forgotten and self.reaches(pair)
 
     def reaches(self, pair: Pair) -> bool:
+        """An exchange takes a way there and a way back."""
+        return self.passes(pair, UP) and self.passes(pair, DOWN)
+
+    def passes(self, pair: Pair, direction: str) -> bool:
+        """What is sent in this direction arrives."""
         if str(pair.remote) in self.dead_remotes:
             return False
         for one in self.links.values():
             if one.up and pair.local in [i.ip for i in one.addresses]:
-                return one.name not in self.dead
+                return one.name not in self.dead and self.one_way.get(one.name) != direction
         return False
+
+    def delivers(self, sa: Sa, direction: str) -> bool:
+        """Payload of an IKE_SA's children arrives: what a NAT forgot is the way down."""
+        known = direction == UP or sa.unique_id not in self.unmapped
+        return sa.unique_id not in self.forgotten and known and self.passes(sa.pair, direction)
 
     def link_of(self, address: IPAddress) -> str:
         found = (x.name for x in self.links.values() if address in [i.ip for i in x.addresses])
@@ -367,7 +380,7 @@ class World:
         if not self.streaming:
             return child
         sent = int(10 * self.now)
-        if self.answered(sa, sa.pair) and sa.unique_id not in self.unmapped:
+        if self.delivers(sa, DOWN):
             self._came[child.unique_id] = sent
         came = self._came.get(child.unique_id, 0)
         return replace(child, packets_in=came, packets_out=sent)

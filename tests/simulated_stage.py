@@ -11,12 +11,14 @@ from ipaddress import ip_address, ip_interface
 
 from tests import journals
 from tests.simulated import Gateway, World
+from tests.simulated_streams import Streams, carries
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core.model import ChildTemplate, Connection, Link, OrderKind, Pair, Sa, Steering
 from vici_mif.core.status import Status, TunnelStatus
 from vici_mif.lab import conf
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.impair import DOWN, UP
 from vici_mif.lab.scenario.model import Scenario
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.topology import CLIENT, Profile, Topology, Wish, bare, design
@@ -192,13 +194,16 @@ class SimulatedStage:
     # --- paths -----------------------------------------------------------------------------
 
     def do_cut(self, link: str, direction: str) -> None:
-        # half a path answers no exchange, and a stream hears nothing on one of its ends
         self._known(link)
-        self.world.dead.add(link)
+        if direction in {UP, DOWN}:
+            self.world.one_way[link] = direction
+        else:
+            self.world.dead.add(link)
         self._streams.look(self.world)
 
     def do_uncut(self, link: str) -> None:
         self.world.dead.discard(link)
+        self.world.one_way.pop(link, None)
         self._streams.look(self.world)
 
     def do_loss(self, link: str, percent: str) -> None:
@@ -336,60 +341,6 @@ class SimulatedStage:
 
     def _stranded(self, pair: Pair) -> bool:
         return not self.world.link_of(pair.local)
-
-
-class Streams:
-    """When each inner address was heard last, and for how long it was not."""
-
-    def __init__(self) -> None:
-        self._heard: dict[str, list[tuple[float, float]]] = {}
-        self._quiet_since: dict[str, float] = {}
-
-    def start(self, world: World) -> None:
-        for inner in _inner(world):
-            self._heard[inner] = []
-        self.look(world)
-
-    def look(self, world: World) -> None:
-        """Nothing changes between two happenings, so looking after each is exact."""
-        now, heard = world.now, _inner(world)
-        for inner, silences in self._heard.items():
-            if heard.get(inner):
-                began = self._quiet_since.pop(inner, now)
-                silences.append((began, now))
-            else:
-                self._quiet_since.setdefault(inner, now)
-        self._now = now
-
-    def longest(self, since: float) -> dict[str, float]:
-        found = {}
-        for inner, silences in self._heard.items():
-            open_ended = (
-                [(self._quiet_since[inner], self._now)] if inner in self._quiet_since else []
-            )
-            spans = (end - max(begin, since) for begin, end in [*silences, *open_ended])
-            found[inner] = max(spans, default=0.0)
-        return found
-
-    def lost(self, world: World) -> list[str]:
-        return sorted(self._heard.keys() - _inner(world).keys())
-
-
-def _inner(world: World) -> dict[str, bool]:
-    """Inner networks or addresses of all tunnels, and whether their payload arrives."""
-    found: dict[str, bool] = {}
-    for sa in world.sas.values():
-        for child in sa.children:
-            for inner in child.local_ts:
-                found[inner] = found.get(inner, False) or carries(world, sa)
-    return found
-
-
-def carries(world: World, sa: Sa) -> bool:
-    """Payload of this IKE SA's children reaches the far side."""
-    works = any(child.works for child in sa.children)
-    mapped = sa.unique_id not in world.unmapped
-    return sa.established and works and mapped and world.reaches(sa.pair)
 
 
 def _link(name: str, index: int, plan: Topology) -> Link:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulated import GATEWAY, THREE, up
 from tests.simulated_stage import SimulatedStage
 from tests.test_guest_controller import FOR_THE_GUEST
 from vici_mif.core.family import pins
 from vici_mif.core.wish.document import ConfigError, Source
 from vici_mif.lab.abilities import KERNEL_ESP, NAT, OWN_CLOCK, VLAN
+from vici_mif.lab.impair import DOWN, UP
 from vici_mif.lab.scenario import stage, words
 from vici_mif.lab.scenario.checks import CHECKS
 from vici_mif.lab.scenario.lab import LabStage
@@ -48,6 +50,41 @@ def test_on_the_simulated_stage(path: Path) -> None:
     except Exception:
         print(*told, sep="\n")
         raise
+
+
+@pytest.mark.parametrize(
+    ("direction", "silent"), [("both", {UP, DOWN}), (UP, {UP}), (DOWN, {DOWN})]
+)
+def test_a_cut_is_of_one_direction(direction: str, silent: set[str]) -> None:
+    """The other one's payload goes on to arrive, and an exchange fails either way."""
+    it = SimulatedStage()
+    it.open(of(f"{HEAD}topology: {{uplinks: 2}}\nsteps:\n  - expect: {{peer: up}}\n"))
+    it.world.run(5)
+    it.do_traffic_start()
+    cut_at = it.now()
+    it.do_cut("eth0", direction)
+    it.world.run(0.5)
+    it.do_uncut("eth0")
+
+    longest = it.silences(cut_at)
+    (here,) = (
+        tunnel.inner[0] for tunnel in it.world.hq.tunnels if tunnel.home == f"eth0/{GATEWAY}"
+    )
+    assert {way for way in (UP, DOWN) if longest[f"{here}/32 {way}"] > 0.4} == silent
+    assert {way for way in (UP, DOWN) if longest[f"{here}/32 {way}"] == 0.0} == {UP, DOWN} - silent
+
+
+@pytest.mark.parametrize(("direction", "moves"), [(UP, False), (DOWN, True)])
+def test_without_targets_a_stream_that_still_arrives_hides_a_cut(
+    direction: str, moves: bool
+) -> None:
+    """What comes in shows that a path works; that nothing gets out only an answer could tell."""
+    world = up(THREE)
+    world.streaming = True
+    world.one_way["eth0"] = direction
+    world.run(30)
+
+    assert ("eth0" not in {str(t.current).partition("/")[0] for t in world.hq.tunnels}) == moves
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -124,7 +161,7 @@ def test_mistakes_are_named_with_their_place(mistake: str) -> None:
     assert str(error.value) == expected
 
 
-UP = "  - expect: {peer: up, spares: 1, seats: {eth0: eth0, wlan0: wlan0, wwan0: wwan0}}\n"
+ALL_HOME = "  - expect: {peer: up, spares: 1, seats: {eth0: eth0, wlan0: wlan0, wwan0: wwan0}}\n"
 WRONG = {
     "peer: down": "peer is up, not down",
     "mode: one": "mode is per-path, not one",
@@ -158,7 +195,7 @@ WRONG = {
 @pytest.mark.parametrize("claim", WRONG)
 def test_what_is_not_so_is_said(claim: str) -> None:
     """Each claim can fail, at its line, in words that tell what was found."""
-    text = HEAD + f"steps:\n{UP}  - do: remember\n  - expect: {{{claim}}}\n    within: 1s\n"
+    text = HEAD + f"steps:\n{ALL_HOME}  - do: remember\n  - expect: {{{claim}}}\n    within: 1s\n"
     with pytest.raises(ExpectationError) as error:
         play(of(text), SimulatedStage())
 
@@ -182,13 +219,13 @@ def test_silence_is_measured() -> None:
         "  - wait: 5s\n  - expect: {silence: 1900ms}\n    within: 1s\n"
     )
     with pytest.raises(ExpectationError, match=r"silent for 2\.000 s, longer than 1\.9 s"):
-        play(of(HEAD + f"steps:\n{UP}{steps}"), SimulatedStage())
+        play(of(HEAD + f"steps:\n{ALL_HOME}{steps}"), SimulatedStage())
 
 
 def test_what_holds_must_go_on_holding() -> None:
     """`throughout` catches what was so only for a moment."""
     text = (
-        f"{HEAD}steps:\n{UP}  - do: [link eth0 down, link eth0 up]\n"
+        f"{HEAD}steps:\n{ALL_HOME}  - do: [link eth0 down, link eth0 up]\n"
         "  - expect: {peer: degraded}\n    throughout: 20s\n"
     )
     with pytest.raises(ExpectationError, match=r"a-test.yaml:5:5: .*held no longer than"):
@@ -204,12 +241,12 @@ def test_a_planner_that_decides_otherwise_is_noticed(monkeypatch: pytest.MonkeyP
             return super().verdict()
 
     with pytest.raises(ExpectationError, match=r"a-test on the simulated stage:\n  journal.jsonl:"):
-        play(of(HEAD + f"steps:\n{UP}"), Forgetful())
+        play(of(HEAD + f"steps:\n{ALL_HOME}"), Forgetful())
 
 
 def test_a_word_that_a_stage_lacks_is_named() -> None:
     """The scenario does not run there, and says why."""
-    text = HEAD + f"steps:\n  - do: flush ruleset\n{UP}"
+    text = HEAD + f"steps:\n  - do: flush ruleset\n{ALL_HOME}"
     with pytest.raises(StageError, match="needs what the simulated stage has not: flush ruleset"):
         play(of(text), SimulatedStage())
 
