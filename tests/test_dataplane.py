@@ -9,13 +9,12 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from vici_mif.core.family.family import slots_of
+from vici_mif.core.ground import guarding
 from vici_mif.core.ground.dataplane import (
     CHARON,
     MAIN,
     UNDERNEATH,
     Inner,
-    guard,
-    guard_inner,
     host_lives,
     inner,
     join,
@@ -265,7 +264,7 @@ LINKS = [
 def test_guard() -> None:
     """Static selectors on uplinks; the operator's own routing and bypasses are not touched."""
     names = [t.name for t in SITE.children]
-    made = guard(SITE, names, PATHS, LINKS, kernel_esp=True)
+    made = guarding.site(SITE, names, PATHS, LINKS, kernel_esp=True)
 
     assert made is not None
     assert [(str(s.local), str(s.remote)) for s in made.selectors] == [
@@ -280,7 +279,7 @@ def test_inner_addresses_are_guarded() -> None:
     """Each against what lies behind the peer in its own IP version, on the uplinks."""
     six = ip_network("fd00:100::/48")
     slots = slots_of([ip_address("10.9.0.1"), ip_address("10.9.0.2"), ip_address("fd09::2")])
-    made = guard_inner(Inner(slots, (LAN, six), False, False, False, 1400), PATHS, LINKS)
+    made = guarding.inner(Inner(slots, (LAN, six), False, False, False, 1400), PATHS, LINKS)
 
     assert made is not None
     assert {(str(s.local), s.remote) for s in made.selectors} == {
@@ -289,10 +288,10 @@ def test_inner_addresses_are_guarded() -> None:
         ("fd09::2/128", six),
     }
     assert made.uplinks == ("eth0", "eth1")
-    assert guard_inner(Inner((), (LAN,), False, False, False, 1400), PATHS, LINKS) is None
+    assert guarding.inner(Inner((), (LAN,), False, False, False, 1400), PATHS, LINKS) is None
 
 
 def test_nothing_to_guard() -> None:
     """Children that are not driven here, or without a static selector, need no table."""
-    assert guard(SITE, ["own", "host"], PATHS, LINKS, kernel_esp=True) is None
-    assert guard(SITE, [], PATHS, LINKS, kernel_esp=True) is None
+    assert guarding.site(SITE, ["own", "host"], PATHS, LINKS, kernel_esp=True) is None
+    assert guarding.site(SITE, [], PATHS, LINKS, kernel_esp=True) is None

@@ -14,8 +14,7 @@ import pytest
 from tests.simulated import ROAD_WARRIOR, SITE, THREE, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.ground import footprint
-from vici_mif.core.ground.dataplane import join_guards
+from vici_mif.core.ground import footprint, guarding
 from vici_mif.core.model import Footprint, GuardWish, OrderKind, Selector
 from vici_mif.core.wish.config import Source, parse
 from vici_mif.core.wish.links import LinkMatch
@@ -149,12 +148,12 @@ def test_steering_at_boot_has_no_device() -> None:
 def test_one_table_for_all() -> None:
     """nftables has one table of ours, whoever wants it."""
     other = GuardWish((Selector(FAR, LAN),), ("eth1",), (LAN,), kernel_esp=False)
-    both = join_guards([BRANCH.guard, None, other])
+    both = guarding.join([BRANCH.guard, None, other])
 
     assert both is not None
     assert both.selectors == (Selector(LAN, FAR), Selector(FAR, LAN))
     assert both.uplinks == ("eth0", "eth1")
-    assert join_guards([None]) is None
+    assert guarding.join([None]) is None
 
 
 # --- the planner ---------------------------------------------------------------

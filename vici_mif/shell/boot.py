@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
-from vici_mif.core.ground import dataplane, footprint
+from vici_mif.core.ground import dataplane, footprint, guarding
 from vici_mif.core.model import Footprint, GuardWish, OrderKind, Steering
 from vici_mif.core.wish import budget
 from vici_mif.core.wish.config import Config
@@ -80,7 +80,7 @@ async def _lay(config: Config, wanted: Iterable[Footprint]) -> list[str]:
     rules = dataplane.join(
         footprint.steering(numbers.of(firsts[each.peer]), each) for each in found
     )
-    table = dataplane.join_guards(each.guard for each in found)
+    table = guarding.join(each.guard for each in found)
     if not rules.rules and table is None:
         print(NOTHING)
     faults = []

@@ -99,21 +99,26 @@ class Succession:
         found = {family.key: family for family in families(sas)}
         self._remember(found, connection, now)
         mine = [f for f in found.values() if f.ours or not patched]  # a stock one does not tell
-        self._together = (
-            without_clone == "authenticate" and bool(mine) and not any(f.clones for f in mine)
-        )
+        cloneless = bool(mine) and not any(f.clones for f in mine)
+        self._together = without_clone == "authenticate" and cloneless
         if self._together:
             self.current, self.heir = Family(tuple(sa for f in mine for sa in f.members)), None
             return
-        before = self.current
-        self.current = self._in_use(found)
+        before, self.current = self.current, self._in_use(found)
         if before is not None and before.key not in found:
-            key, at = self._tried
-            self._hopeless |= before.key == key and now <= at + COST_DELAY
-        key = self.current.key if self.current else 0
+            self._hopeless |= self._paid(before, now)
         self.silence.see(self.current.members if self.current else (), now)
-        newer = [f for f in found.values() if f.key > key and f.ours]
-        self.heir = next((f for f in reversed(newer) if self._follows(f)), None)
+        self.heir = self._heir(found.values())
+
+    def _paid(self, gone: Family, now: float) -> bool:
+        """It went because cloning was tried beside it."""
+        key, at = self._tried
+        return gone.key == key and now <= at + COST_DELAY
+
+    def _heir(self, found: Iterable[Family]) -> Family | None:
+        key = self.current.key if self.current else 0
+        newer = [f for f in found if f.key > key and f.ours]
+        return next((f for f in reversed(newer) if self._follows(f)), None)
 
     def _in_use(self, found: dict[int, Family]) -> Family | None:
         if self.current is not None and self.current.key in found:

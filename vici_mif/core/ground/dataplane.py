@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rules, routes, interfaces and which guard a peer wishes. Pure.
+"""Which rules, routes and interfaces a peer wishes. Pure.
 
 Order of the rules, from `rules` on (charon's own, 220, comes after all of them):
 
@@ -19,28 +19,22 @@ T_default, so that of overlapping networks the longer prefix wins; of equal ones
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, product
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from vici_mif.core.ground.mtu import floored, segment
+from vici_mif.core.ground.mtu import floored
 from vici_mif.core.model import (
-    Clamp,
-    Connection,
-    GuardWish,
     IPAddress,
     IPNetwork,
-    Link,
     LinkTable,
     Route,
     Rule,
-    Selector,
     Slot,
     Steering,
     XfrmInterface,
 )
 from vici_mif.core.paths.ranking import Path
-from vici_mif.core.selectors import host, protected
+from vici_mif.core.selectors import host
 from vici_mif.core.wish.numbers import Numbers
 
 INNER, LINK, SPECIFIC, UNBOUND, LIVES = 0, 2, 6, 8, 9
@@ -209,83 +203,6 @@ def host_lives(numbers: Numbers, remotes: Iterable[IPNetwork], works: bool) -> t
         return ()
     whole = dict.fromkeys(remote.version for remote in remotes if remote.prefixlen == 0)
     return tuple(Rule(numbers.priority(LIVES), version, MAIN, iif="lo") for version in whole)
-
-
-def guard(
-    connection: Connection,
-    children: Sequence[str],
-    paths: Sequence[Path],
-    all_links: Sequence[Link],
-    kernel_esp: bool,
-    mtu: int | None = None,
-) -> GuardWish | None:
-    """Mode one: nothing a child protects leaves an uplink in clear, and TCP fits all of them.
-
-    A template with an interface id is the operator's own routing; `dynamic` has no address to
-    guard. Both protect nothing here.
-    """
-    wish = _guard(guarded(connection, children), paths, all_links, kernel_esp)
-    if wish is None or mtu is None:
-        return wish
-    clamps = [Clamp(s, segment(mtu, s.local.version)) for s in wish.selectors]
-    return replace(wish, clamps=tuple(clamps))
-
-
-def guarded(connection: Connection, children: Sequence[str]) -> list[Selector]:
-    """What these children protect of what is not the operator's own routing."""
-    selectors: list[Selector] = []
-    for template in connection.children:
-        if template.name in children and template.if_id_out == "0" and template.mode != "PASS":
-            selectors.extend(protected(template))
-    return selectors
-
-
-def _guard(
-    selectors: Sequence[Selector],
-    paths: Sequence[Path],
-    all_links: Sequence[Link],
-    kernel_esp: bool,
-) -> GuardWish | None:
-    uplinks = tuple(dict.fromkeys(path.name.link for path in paths))
-    if not selectors or not uplinks:
-        return None
-    subnets = [i.network for link in all_links if link.name in uplinks for i in link.addresses]
-    exempt = [*subnets, *(host(path.remote) for path in paths)]
-    return GuardWish(
-        tuple(dict.fromkeys(selectors)), uplinks, tuple(dict.fromkeys(exempt)), kernel_esp
-    )
-
-
-def guard_inner(wish: Inner, paths: Sequence[Path], all_links: Sequence[Link]) -> GuardWish | None:
-    """Mode per-path: what comes from an inner address.
-
-    Rules and `unreachable` refuse it too, until others take them away: systemd-networkd deletes
-    all rules, charon's with them, and user-space ESP has no policies to catch the packets.
-    """
-    return _guard(from_inner(wish.slots, wish.remotes), paths, all_links, wish.kernel_esp)
-
-
-def from_inner(slots: Iterable[Slot], remotes: Iterable[IPNetwork]) -> list[Selector]:
-    """What goes from any of these addresses to what lies behind the peer."""
-    return [
-        Selector(host(address), remote)
-        for address, remote in product(chain.from_iterable(slots), remotes)
-        if remote.version == address.version
-    ]
-
-
-def join_guards(parts: Iterable[GuardWish | None]) -> GuardWish | None:
-    """One table for all: who is exempt for one peer is so for each."""
-    wishes = [part for part in parts if part is not None]
-    if not wishes:
-        return None
-    return GuardWish(
-        tuple(dict.fromkeys(x for wish in wishes for x in wish.selectors)),
-        tuple(dict.fromkeys(x for wish in wishes for x in wish.uplinks)),
-        tuple(dict.fromkeys(x for wish in wishes for x in wish.exempt)),
-        any(wish.kernel_esp for wish in wishes),
-        tuple(dict.fromkeys(x for wish in wishes for x in wish.clamps)),
-    )
 
 
 def join(parts: Iterable[Steering]) -> Steering:

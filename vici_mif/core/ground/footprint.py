@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vici_mif.core.family.mode import wants_per_path
-from vici_mif.core.ground import dataplane
+from vici_mif.core.ground import dataplane, guarding
 from vici_mif.core.ground.dataplane import Inner
 from vici_mif.core.model import ChildTemplate, Connection, Footprint, GuardWish, Steering
 from vici_mif.core.paths.remotes import literal_address
@@ -57,7 +57,7 @@ def _connection(name: str, inline: InlineConnection) -> Connection:
 def _guard(
     config: ConnectionConfig, connection: Connection, names: Iterable[str]
 ) -> GuardWish | None:
-    selectors = tuple(dict.fromkeys(dataplane.guarded(connection, tuple(names))))
+    selectors = tuple(dict.fromkeys(guarding.guarded(connection, tuple(names))))
     if not selectors:
         return None
     dialled = config.remotes.use or connection.remote_addrs
@@ -76,7 +76,7 @@ def at_boot(footprint: Footprint, config: ConnectionConfig) -> Footprint:
 
 def _inner_guard(footprint: Footprint) -> GuardWish | None:
     """Of what rules lead: networkd deletes them when it starts, which is soon at boot."""
-    selectors = tuple(dataplane.from_inner(footprint.slots, footprint.remotes))
+    selectors = tuple(guarding.from_inner(footprint.slots, footprint.remotes))
     return GuardWish(selectors, (), (), footprint.kernel_esp) if selectors else None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vici_mif.core.family.family import Tunnel
 from vici_mif.core.family.mode import Shape
 from vici_mif.core.family.slots import merged, own
-from vici_mif.core.ground import dataplane, footprint, mtu
+from vici_mif.core.ground import dataplane, footprint, guarding, mtu
 from vici_mif.core.ground.dataplane import Inner
 from vici_mif.core.model import (
     ChildTemplate,
@@ -141,9 +141,9 @@ class Ground:
     def _guarding(self, scene: Scene) -> GuardWish | None:
         paths = scene.paths.all()
         if scene.shape.per_path:
-            return dataplane.guard_inner(self._inner(scene), paths, scene.links)
+            return guarding.inner(self._inner(scene), paths, scene.links)
         names = [t.name for t in scene.templates]
-        return dataplane.guard(
+        return guarding.site(
             scene.connection, names, paths, scene.links, scene.kernel_esp, self._reckon(scene)
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from vici_mif.core.actions import Action, Guard, KeepFootprints, Steer, StoreOrders, Watch
-from vici_mif.core.ground import dataplane
+from vici_mif.core.ground import dataplane, guarding
 from vici_mif.core.model import Footprint, Order, Steering
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Book, Request
@@ -85,7 +85,7 @@ class Upkeep:
         `order`: whose routes count first.
         """
         self._keep(turn, "steer", Steer, dataplane.join([peer.steering(turn) for peer in order]))
-        guard = dataplane.join_guards(peer.guard(turn) for peer in order)
+        guard = guarding.join(peer.guard(turn) for peer in order)
         self._keep(turn, "guard", Guard, guard)
         left = tuple(f for peer in peers.values() if (f := peer.footprint(turn)))
         self._keep(turn, "footprints", KeepFootprints, left)
