@@ -9,9 +9,11 @@ from ipaddress import ip_address, ip_network
 from tests.simulated import ROAD_WARRIOR, SITE, Gateway, World, link
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
+from vici_mif.core.byhand.progress import LEAVING, WAITS
 from vici_mif.core.model import ChildTemplate, Connection, OrderKind
 from vici_mif.core.peers.alternatives import (
     ABANDON_DELAY,
+    LEAVE_DELAY,
     LOST_DELAY,
     START_DELAY,
     Alternatives,
@@ -88,7 +90,10 @@ def test_the_better_one_returns_after_its_hold_down() -> None:
     assert not standing["a"].waits(15.0)
 
     assert behind(it, 15.0, rival("a", 1, "stands"), rival("b", 2, "carries"))["b"] == ""
-    assert behind(it, 15.1, rival("a", 1, "carries"), rival("b", 2, "carries"))["b"] == "a"
+    both = rival("a", 1, "carries"), rival("b", 2, "carries")
+    assert behind(it, 15.1, *both)["b"] == ""
+    assert it.order(both, 15.1) == ["a", "b"]
+    assert behind(it, 15.1 + LEAVE_DELAY, *both)["b"] == "a"
 
 
 def test_a_better_one_that_breaks_begins_its_hold_down_anew() -> None:
@@ -100,7 +105,10 @@ def test_a_better_one_that_breaks_begins_its_hold_down_anew() -> None:
 
     assert behind(it, 6.0, rival("a", 1, "carries"), b)["b"] == ""
     assert behind(it, 10.9, rival("a", 1, "carries"), b)["b"] == ""
-    assert behind(it, 11.0, rival("a", 1, "carries"), b)["b"] == "a"
+    assert it.order([rival("a", 1, "carries"), b], 10.9) == ["b", "a"]
+    assert behind(it, 11.0, rival("a", 1, "carries"), b)["b"] == ""
+    assert it.order([rival("a", 1, "carries"), b], 11.0) == ["a", "b"]
+    assert behind(it, 11.0 + LEAVE_DELAY, rival("a", 1, "carries"), b)["b"] == "a"
 
 
 def test_dead_sas_are_given_up_while_another_carries() -> None:
@@ -119,6 +127,31 @@ def test_equal_ranks_are_independent() -> None:
     it = Alternatives()
 
     assert behind(it, 0.0, rival("a", 1, "carries"), rival("b", 1)) == {"a": "", "b": ""}
+
+
+def test_one_that_leaves_comes_behind_all_others() -> None:
+    """Also behind one of equal rank; while it carries nobody closes it before another does."""
+    for rank in (1, 2):
+        it = Alternatives()
+        leaving = rival("a", 1, "carries", leaves=True)
+        begun = roles(it, 10.0, leaving, rival("b", rank, "stands"))
+        assert begun == {"a": Role(heir="b"), "b": Role(instead="a", free_at=15.0)}
+        assert behind(it, 15.0, leaving, rival("b", rank, "carries"))["a"] == ""
+        assert behind(it, 17.0, leaving, rival("b", rank, "carries"))["a"] == "b"
+
+
+def test_one_that_leaves_and_has_no_heir_stays() -> None:
+    """Nobody else protects the same, or the other is down by hand, or answers nowhere."""
+    leaving = rival("a", 1, "carries", leaves=True)
+    others = (
+        rival("b", 2, "carries", what=OTHER),
+        rival("b", 2, wanted=False),
+        rival("b", 2, hopeless=True),
+    )
+    for other in others:
+        it = Alternatives()
+        for now in (0.0, 100.0):
+            assert roles(it, now, leaving, other)["a"] == Role()
 
 
 def test_something_of_its_own_is_never_given_up() -> None:
@@ -312,6 +345,71 @@ def test_down_hands_over_and_up_takes_back() -> None:
     it.run(30)
 
     assert state(it) == {"hq": "up", "backup": "standby"}
+
+
+def drain(it: World, path: str = "*", peer: str = "hq") -> None:
+    it.feed(e.OrderGiven(OrderKind.DRAIN, peer, "2026-01-01T00:00:00Z", path))
+
+
+def gaps(it: World, span: float) -> list[float]:
+    """Moments at which nobody carried, or what carried was not where unbound sockets send."""
+    found = []
+    end = it.now + span
+    while it.now < end:
+        it.run(0.05)
+        live = {str(vip) for sa in it.working() for vip in sa.local_vips}
+        if not by_default(it) & live:
+            found.append(it.now)
+    return found
+
+
+def test_a_peer_that_is_drained_hands_over_before_it_closes() -> None:
+    """`path drain hq "*"`: its gateway has nothing of us then, and `undrain` takes back."""
+    it = world().start().run(10)
+    drain(it)
+    it.run(0.1)
+    assert (peer(it, "hq").state, peer(it, "hq").why) == ("degraded", LEAVING)
+    assert gaps(it, 15) == []
+    assert state(it) == {"hq": "standby", "backup": "up"}
+    assert "path undrain hq *" in peer(it, "hq").why
+    assert {path.state for path in peer(it, "hq").paths} == {"drained"}
+    assert {sa.name for sa in it.sas.values()} == {"backup"}
+
+    it.feed(e.OrderCleared(kind=OrderKind.DRAIN, peer="hq", path="*"))
+    assert gaps(it, 30) == []
+    assert state(it) == {"hq": "up", "backup": "standby"}
+    assert {sa.name for sa in it.sas.values()} == {"hq"}
+
+
+def test_a_drained_peer_waits_for_one_that_works() -> None:
+    """The other gateway is dead, or there is none: the last way that works is not given up."""
+    it = world().start().run(10)
+    it.dead_remotes = {SECOND}
+    drain(it)
+    assert gaps(it, 120) == []
+    assert carrying(it) == {"hq"}
+    it.dead_remotes = set()
+    assert gaps(it, 120) == []
+    assert carrying(it) == {"backup"}
+
+    alone = World(links={f"eth{i}": link(i) for i in range(2)}).start().run(10)
+    drain(alone)
+    alone.run(60)
+    assert (alone.hq.state, alone.hq.why) == ("degraded", WAITS)
+    assert carrying(alone) == {"hq"}
+
+
+def test_a_drained_peer_stays_so_over_a_restart() -> None:
+    """In the middle of the handover, and after it."""
+    for middle in (3.0, 30.0):
+        it = world().start().run(10)
+        drain(it)
+        it.run(middle)
+        it.restart_controller()
+        it.run(60)
+
+        assert state(it) == {"hq": "standby", "backup": "up"}
+        assert carrying(it) == {"backup"}
 
 
 def test_a_restart_in_the_middle_leaves_who_carries() -> None:

@@ -119,7 +119,7 @@ def _child(tunnel: Tunnel, index: int) -> s.ChildStatus:
 def _why(peer: Peer, path: Path, carries: bool) -> str:
     """What there is to say about a path."""
     if path.name in peer.paths.leaving:
-        return progress.why(peer.paths, path.name)
+        return progress.why(peer.paths, path.name, peer.role.heir)
     said = peer.paths.life(path.name).why or peer.paths.trouble(path.name)
     return said or peer.probing.why(path.name, carries)
 

@@ -50,7 +50,9 @@ def _standing(peer: Peer, world: World, book: Book) -> Standing:
     if waiting is not None:
         return waiting
     if peer.role.behind:
-        return Standing("standby", f"{peer.role.behind} carries the same traffic")
+        drained = progress.drained(world.orders, peer.name, peer.paths)
+        why = f"{peer.role.behind} carries the same traffic"
+        return Standing("standby", "; ".join(filter(None, [why, drained])))
     if not world.patched:
         return _stock(peer, world)
     if peer.shape.refused and not peer.works:
@@ -149,7 +151,7 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
     """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
     seated = [t for t in peer.tunnels if t.home is not None]
     carriers = [t for t in seated if t.carries]
-    if draining := progress.draining(peer.paths):
+    if draining := progress.draining(peer.paths, peer.role.heir):
         return Standing("degraded", draining, on_its_way=draining == progress.LEAVING)
     for tunnel in carriers:
         if tunnel.home is not None and tunnel.current != tunnel.home:

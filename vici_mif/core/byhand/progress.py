@@ -29,17 +29,17 @@ def word(paths: Paths, path: PathName) -> Literal["", "drain", "prefer"]:
     return "prefer" if paths.preferred_at(path) is not None else ""
 
 
-def draining(paths: Paths) -> str:
-    """What the drain of a path waits for; empty where none does."""
+def draining(paths: Paths, heir: str = "") -> str:
+    """What the drain of a path waits for; empty where none does. `heir`: a peer that takes over."""
     if not any(not paths.is_withdrawn(name) for name in paths.leaving):
         return ""
-    elsewhere = [p for p in paths.best() if quality(paths.state(p.name)) < 2]
+    elsewhere = heir or [p for p in paths.best() if quality(paths.state(p.name)) < 2]
     return LEAVING if elsewhere else WAITS
 
 
-def why(paths: Paths, path: PathName) -> str:
+def why(paths: Paths, path: PathName, heir: str) -> str:
     """What stands beside a path that is to be left."""
-    return WITHDRAWN if paths.is_withdrawn(path) else draining(paths)
+    return WITHDRAWN if paths.is_withdrawn(path) else draining(paths, heir)
 
 
 def drained(orders: Orders, peer: str, paths: Paths) -> str:

@@ -172,6 +172,13 @@ class Paths:
         """Ordered, whether it is in force yet or not: nothing new comes here."""
         return name in self._drained
 
+    @property
+    def wholly_drained(self) -> bool:
+        """Every path there is, or was and may come back, is ordered out of use."""
+        allowed = [p.name for p in self._paths.values() if not p.denied]
+        wished = [name for name in allowed if name not in self._withdrawn]
+        return bool(wished) and self._drained.issuperset(wished)
+
     def is_withdrawn(self, name: PathName) -> bool:
         """No longer configured, and a tunnel is still there."""
         return name in self._withdrawn

@@ -4,7 +4,8 @@
 Of peers whose children protect the same, the best-ranked that works carries, and the others
 have no IKE SA at all. When it fails on all paths the next begins; a better one that is back first
 stands for its hold-down without a child, then opens its children, and only then the other
-closes. Peers of equal rank, and those that protect something of their own, are independent.
+closes. A peer of which every path is to be drained comes behind all others, in the same way. Peers
+of equal rank, and those that protect something of their own, are independent.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ START_DELAY = 6.0
 ABANDON_DELAY = 15.0
 """Seconds without an answer after which IKE_SAs are given up that another peer stands in for:
 a gateway that was started anew does not know them, and charon would repeat for minutes."""
+
+LEAVE_DELAY = 2.0
+"""Seconds that a peer stays once a better one has taken over: what is on its way arrives."""
 
 Protected = tuple[str, IPNetwork]
 """Our side as the template writes it, and the network behind the peer."""
@@ -58,6 +62,13 @@ class Rival:
     """It has authenticated IKE_SAs, whether anything is answered or not."""
     hopeless: bool
     """Every pair was tried without an answer, or there is none to try."""
+    leaves: bool = False
+    """Every path of it is to be drained."""
+
+    @property
+    def place(self) -> tuple[bool, int]:
+        """The lower goes before."""
+        return self.leaves, self.rank
 
     def meets(self, other: Rival) -> bool:
         return bool(self.protects & other.protects)
@@ -77,6 +88,8 @@ class Role:
     """Its IKE_SAs are of no use any more: better a new authentication."""
     contested: bool = False
     """It carries, and so does a worse one until this one has proved itself."""
+    heir: str = ""
+    """It leaves, and this peer is about to carry in its place."""
 
     def waits(self, now: float) -> bool:
         """Children are not opened yet."""
@@ -91,6 +104,7 @@ class Alternatives:
     _stood_at: dict[str, float] = field(default_factory=dict)
     _carried_at: dict[str, float] = field(default_factory=dict)
     _fallen_at: dict[str, float] = field(default_factory=dict)
+    _held_at: dict[str, float] = field(default_factory=dict)
     wakes: tuple[float, ...] = ()
     """When to look again."""
 
@@ -104,10 +118,10 @@ class Alternatives:
     def order(self, rivals: Sequence[Rival], now: float) -> list[str]:
         """Whose routes count first, where several protect the same."""
 
-        def key(rival: Rival) -> tuple[bool, bool, int]:
+        def key(rival: Rival) -> tuple[bool, bool, bool, int]:
             waited_for = any(w.carries for w in _worse(rival, rivals))
             returning = waited_for and not self._holds(rival, now)
-            return not rival.carries, returning, rival.rank
+            return not rival.carries, returning, *rival.place
 
         return [rival.name for rival in sorted(rivals, key=key)]
 
@@ -129,6 +143,10 @@ class Alternatives:
             self._fallen_at.setdefault(name, now)
         else:
             self._fallen_at.pop(name, None)
+        if self._holds(rival, now):
+            self._held_at.setdefault(name, now)
+        else:
+            self._held_at.pop(name, None)
 
     def _due(self, rival: Rival) -> list[float]:
         times = [
@@ -137,11 +155,12 @@ class Alternatives:
             (self._stood_at, rival.hold_down),
             (self._carried_at, LOST_DELAY),
             (self._fallen_at, ABANDON_DELAY),
+            (self._held_at, LEAVE_DELAY),
         ]
         return [known[rival.name] + delay for known, delay in times if rival.name in known]
 
     def _role(self, rival: Rival, rivals: Sequence[Rival], now: float) -> Role:
-        better = [r for r in rivals if r.wanted and r.rank < rival.rank and r.meets(rival)]
+        better = [r for r in rivals if r.wanted and r.place < rival.place and r.meets(rival)]
         before = [r for r in better if self._goes_before(r, rival, now)]
         covered = frozenset(each for r in before for each in r.protects)
         if before and rival.protects <= covered:
@@ -153,12 +172,16 @@ class Alternatives:
             fallen_at = self._fallen_at.get(rival.name)
             abandons = fallen_at is not None and now >= fallen_at + ABANDON_DELAY
             return Role(instead=worse[0].name, free_at=free_at, abandons=abandons)
-        return Role(contested=bool(worse) and not self._holds(rival, now))
+        heirs = [r.name for r in better if rival.leaves and not r.hopeless]
+        return Role(
+            contested=bool(worse) and not self._holds(rival, now), heir=next(iter(heirs), "")
+        )
 
     def _goes_before(self, better: Rival, rival: Rival, now: float) -> bool:
         """Who carries gives way to what has proved itself, who does not to what may work."""
         if rival.carries:
-            return self._holds(better, now)
+            held_at = self._held_at.get(better.name)
+            return held_at is not None and now >= held_at + LEAVE_DELAY
         return self._lives(better, now) or self._may_begin(better, now)
 
     def _holds(self, rival: Rival, now: float) -> bool:
@@ -180,4 +203,4 @@ class Alternatives:
 
 
 def _worse(rival: Rival, rivals: Sequence[Rival]) -> list[Rival]:
-    return [r for r in rivals if r.rank > rival.rank and r.meets(rival)]
+    return [r for r in rivals if r.place > rival.place and r.meets(rival)]

@@ -48,4 +48,5 @@ def rival(peer: Peer, turn: Turn) -> Rival:
         stands=any(peer.paths.tested_at(t.current) is not None for t in sound if t.current),
         alive=bool(peer.tunnels),
         hopeless=refused or peer.shape.refused or not untried,
+        leaves=peer.paths.wholly_drained,
     )
