@@ -48,6 +48,7 @@ def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDon
             _looked(peer, turn, of)
         case ("test", _, PathName() as path):
             peer.succession.answered(_tried(request), turn.now)
+            peer.suspicion.answered(_tried(request))
             peer.moves.tested(turn, peer.paths, path, event.rtt_delay)
             peer.probing.tested(turn, peer.paths, path, event.rtt_delay)
         case ("pin", _, int(ike_id)):
@@ -80,9 +81,11 @@ def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> 
             tells = peer.succession.tells(ike_id)
             peer.moves.not_moved(turn, peer.paths, ike_id, reason, text, tells)
         case ("test", _, PathName() as path):
-            tells = peer.succession.tells(_tried(request))
+            ike_id = _tried(request)
+            tells = peer.succession.tells(ike_id)
             if peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text, tells):
-                peer.succession.unanswered(_tried(request))
+                nobody = peer.suspicion.unanswered(turn, peer.paths, ike_id)
+                peer.succession.unanswered(ike_id, nobody=nobody)
         case ("unload", _, int(part)):
             peer.loading.done(turn, "unload", part)  # mostly it was not there any more
         case ("resolve", _, name):

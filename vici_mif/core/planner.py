@@ -177,7 +177,7 @@ class Planner:
             return
         name = self.world.peer_of(event.sa.name)
         if name in self.peers and not self.world.orders.revokes_sa(name, event.sa):
-            self.peers[name].closing.closed(event.sa, turn.now, event.given)
+            self.peers[name].closed(event.sa, turn.now, event.given)
 
     def _take_end(self, turn: Turn, event: e.ActionTaken | e.ActionDone | e.ActionFailed) -> None:
         match event:

@@ -24,6 +24,8 @@ class Silence:
 
     _heard_at: float = 0.0
     _vain: bool = False
+    nobody: bool = False
+    """The peer deleted a member, and no other one answered."""
     _packets: dict[int, int] = field(default_factory=dict)
     _asking: set[int] = field(default_factory=set)
 
@@ -40,11 +42,11 @@ class Silence:
 
     def heard(self, now: float) -> None:
         """A move or a test was answered."""
-        self._heard_at, self._vain = now, False
+        self._heard_at, self._vain, self.nobody = now, False, False
 
-    def unanswered(self) -> None:
+    def unanswered(self, *, nobody: bool = False) -> None:
         """A move or a test was not, with all its transmissions."""
-        self._vain = True
+        self._vain, self.nobody = True, self.nobody or nobody
 
     def lasts(self, since: float) -> bool:
         """Nothing was heard since then."""
@@ -53,4 +55,6 @@ class Silence:
     @property
     def suspect_at(self) -> float | None:
         """From when on the peer may have forgotten the family; None as long as nothing says so."""
-        return self._heard_at + SILENT_DELAY if self._vain else None
+        if not self._vain:
+            return None
+        return self._heard_at + (0.0 if self.nobody else SILENT_DELAY)

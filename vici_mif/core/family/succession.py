@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vici_mif.core.actions import Clone
 from vici_mif.core.family.closing import Closing
 from vici_mif.core.family.family import Family, families, strongest
 from vici_mif.core.family.silence import Silence
@@ -42,6 +43,9 @@ LEAVE_DELAY = 3.0
 VERIFY_DELAY = 8.0
 """Seconds for a family of which nothing was heard to be heard of after all, once another was
 authenticated: moves and tests go on."""
+
+SHORT_DELAY = 3.0
+"""The same where each member was asked after the peer had deleted one."""
 
 FORGOTTEN = "the peer answers nothing of it"
 EXPIRING = "reauthentication is due"
@@ -143,10 +147,10 @@ class Succession:
         if self.heir is None and any(map(self._uses, ike_ids)):
             self.silence.heard(now)
 
-    def unanswered(self, ike_id: int) -> None:
-        """A move or a test had none, with all its transmissions."""
+    def unanswered(self, ike_id: int, *, nobody: bool = False) -> None:
+        """A move or a test had none, with all its transmissions; `nobody` of the family answers."""
         if self._uses(ike_id):
-            self.silence.unanswered()
+            self.silence.unanswered(nobody=nobody)
 
     def tells(self, ike_id: int) -> bool:
         """What this IKE SA is asked in vain says something about the path."""
@@ -270,7 +274,8 @@ class Succession:
             self._give_up(turn, heir, CLONELESS, RETRY_DELAY)
             return
         since_at = self._since_at[heir.key]
-        late_at, verified_at = since_at + RIPE_DELAY, since_at + VERIFY_DELAY
+        late_at = since_at + RIPE_DELAY
+        verified_at = since_at + (SHORT_DELAY if self.silence.nobody else VERIFY_DELAY)
         turn.wake(late_at)
         turn.wake(verified_at)
         if self._reason == FORGOTTEN:
@@ -294,9 +299,17 @@ class Succession:
         told = "with the same inner addresses" if same else "with other inner addresses"
         turn.say(f"{self._key[1]}: family {new.key} follows {old.key}, {told}")
         turn.book.forgive(self._key)
+        self._drop_clone(turn, old)
         self.current, self.heir, self._expected = new, None, None
         self._leaving[old.key] = turn.now
         turn.wake(turn.now + LEAVE_DELAY)
+
+    def _drop_clone(self, turn: Turn, old: Family) -> None:
+        """Nobody waits any more for what was asked of a member that goes."""
+        members = {sa.unique_id for sa in old.members}
+        for request in turn.book.about("clone"):
+            if isinstance(request.action, Clone) and request.action.ike_id in members:
+                turn.book.drop(request.key)
 
     def _dismiss(self, turn: Turn, works: bool) -> None:
         """An older family of ours was followed before this controller began."""

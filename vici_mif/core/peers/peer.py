@@ -28,6 +28,7 @@ from vici_mif.core.family.surplus import Surplus
 from vici_mif.core.family.without import Without
 from vici_mif.core.ground.ground import Ground, Scene
 from vici_mif.core.health.probing import Probing
+from vici_mif.core.health.suspicion import Suspicion
 from vici_mif.core.model import ChildTemplate, Connection, Footprint, GuardWish, Sa, Steering
 from vici_mif.core.paths import ranking
 from vici_mif.core.paths.paths import Paths
@@ -67,6 +68,7 @@ class Peer:
         self._reach = Reach(name, config)
         self._ground = Ground(name, config, numbers)
         self.loading = Loading(name, config.connection, base)
+        self.suspicion = Suspicion()
         self.connection: Connection | None = None
         self._lines = Lines(config)
         self._stood: tuple[Tunnel, ...] = ()
@@ -279,13 +281,16 @@ class Peer:
     def _drive(self, turn: Turn, steady: bool) -> None:
         """Moves first: they are what cannot wait."""
         self.probing.step(turn, self.tunnels, self.paths, self.moves)
+        answering = self.probing.answering
+        self.suspicion.step(turn, self.tunnels, self.paths, self.moves, answering)
         behind = self.succession.stays_behind
         moving = self._lines.heir.tunnels if behind else self._lines.tunnels
         self.moves.step(turn, moving, self.paths, self.config.hold_down, steady)
-        if steady and not self.role.waits(turn.now):
+        asking = self.suspicion.waits(turn.now)
+        if steady and not asking and not self.role.waits(turn.now):
             self._lines.open(turn, self.children, self.paths, self.templates())
             self.children.close(turn, self._lines.tunnels, self._dropped)
-        if not self._by_hand.doomed(turn.world):  # its place is free only then
+        if not asking and not self._by_hand.doomed(turn.world):  # its place is free only then
             self._lines.grow(turn, self.growth, self.paths)
         sas = self.succession.staying(turn.world.named(self.name))
         self._surplus.step(turn, sas, self.tunnels, self.shape)
@@ -332,8 +337,14 @@ class Peer:
         self._lines.rename(old_id, new_id)
         self.moves.rename(old_id, new_id)
         self.probing.rename(old_id, new_id)
+        self.suspicion.rename(old_id, new_id)
         self.children.rename(old_id, new_id)
         self.pins.forget(old_id)
+
+    def closed(self, sa: Sa, now: float, given: str) -> None:
+        """An IKE_SA went down."""
+        self.closing.closed(sa, now, given)
+        self.suspicion.closed(sa, now)
 
     def charon_gone(self, now: float) -> None:
         self.loading.charon_gone()
@@ -344,4 +355,5 @@ class Peer:
         self.moves.reset()
         self.pins.forget_all()
         self.closing.reset()
+        self.suspicion.reset()
         self.paths.void_tests(now)
