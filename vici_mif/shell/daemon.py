@@ -31,7 +31,7 @@ from vici_mif.edges.netlink import KernelError
 from vici_mif.edges.prober import Prober
 from vici_mif.edges.sources import Sources
 from vici_mif.edges.steering import Range, Steerer
-from vici_mif.shell import clock, questions, words
+from vici_mif.shell import clock, questions, tasks, words
 from vici_mif.shell.bulletin import Bulletin
 from vici_mif.shell.configured import Configured
 from vici_mif.shell.executor import Executor
@@ -131,9 +131,7 @@ class Daemon:
             await self._executor.settle(SETTLE_DELAY)
             await self._executor.hook.close()
             self._prober.close()
-            for edge in edges:
-                edge.cancel()
-            await asyncio.gather(*edges, return_exceptions=True)
+            await tasks.end(edges)
             await server.close()
             self._journal.close()
 

@@ -14,7 +14,7 @@ from vici_mif.core.planner import Planner
 from vici_mif.core.wish.config import Config
 from vici_mif.edges import links
 from vici_mif.edges.charon import Charon
-from vici_mif.shell import clock, words
+from vici_mif.shell import clock, tasks, words
 
 LOOK_DELAY = 5.0
 KERNEL = (actions.Steer, actions.Guard)
@@ -37,8 +37,7 @@ async def look(vici: str) -> list[events.Event]:
     except TimeoutError:
         facts.append(events.CharonGone(why=f"{vici}: no answer within {LOOK_DELAY:g} s"))
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await tasks.end([task])
     return [events.LinksSeen(await links.read()), *facts]
 
 

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A controller that is stopped ends, whatever ends beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.namespace import eventually, own_namespace
+from vici_mif.shell import tasks
+
+ROOT = Path(__file__).parent.parent
+
+
+async def test_a_group_that_fails_while_it_is_cancelled() -> None:
+    """As the watch of nftables does where Ctrl-C ends `nft monitor` too: it is begun again."""
+    began = 0
+    failed = asyncio.Event()
+
+    async def fail() -> None:
+        failed.set()
+        if began == 1:
+            raise OSError
+
+    async def linger() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.05)  # so that the cancellation comes while it fails
+
+    async def work() -> None:
+        nonlocal began
+        while True:
+            began += 1
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(linger())
+                    group.create_task(fail())
+            except* OSError:
+                pass
+
+    task = asyncio.create_task(work())
+    await failed.wait()
+    await asyncio.sleep(0.01)
+    await tasks.end([task])
+
+    assert task.cancelled()
+    assert began == (2 if sys.version_info < (3, 13) else 1)
+
+
+@pytest.mark.real
+def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+    """A terminal tells every process in front: the programs that the controller has begun too."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
+        f"daemon: {{vici: {tmp_path}/none, run_dir: {tmp_path}/run, state_dir: {tmp_path}/state, "
+        "journal: off}\n"
+    )
+    argv = [sys.executable, "-m", "vici_mif", "run", "-c", str(file)]
+    with own_namespace():
+        child = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: monitors(child.pid) == 2)
+            os.killpg(child.pid, signal.SIGINT)
+            assert child.wait(30) == 0
+        finally:
+            child.kill()
+            child.wait()
+
+
+def monitors(pid: int) -> int:
+    """How many `nft monitor` a process has begun."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    commands = [Path(f"/proc/{each}/cmdline").read_bytes() for each in children]
+    return sum(command.startswith(b"nft\0monitor") for command in commands)
