@@ -36,7 +36,7 @@ from vici_mif.core.planner import Planner
 from vici_mif.core.rooms import Rooms
 from vici_mif.core.status import PathChange, PeerStatus, Status, TunnelStatus
 from vici_mif.core.wish.config import Source, parse
-from vici_mif.lab.impair import DOWN, UP
+from vici_mif.lab.wires.impair import DOWN, UP
 
 GATEWAY = "203.0.113.1"
 RTT = 0.02

@@ -18,10 +18,10 @@ from vici_mif.core.model import ChildTemplate, Connection, Link, OrderKind, Pair
 from vici_mif.core.status import Status, TunnelStatus
 from vici_mif.lab import conf
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.impair import DOWN, UP
 from vici_mif.lab.scenario.model import Scenario
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.topology import CLIENT, Profile, Topology, Wish, bare, design
+from vici_mif.lab.wires.impair import DOWN, UP
 from vici_mif.shell import replay
 
 GRAIN = 1.0

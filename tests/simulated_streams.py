@@ -7,7 +7,7 @@ from itertools import product
 
 from tests.simulated import World
 from vici_mif.core.model import Sa
-from vici_mif.lab.impair import DOWN, UP
+from vici_mif.lab.wires.impair import DOWN, UP
 
 Stream = tuple[str, str]
 """An inner address or network, and a direction: the two say nothing about each other."""

@@ -10,8 +10,8 @@ from vici_mif.build import guest, kernel
 from vici_mif.build.cache import Cache
 from vici_mif.build.errors import BuildError
 from vici_mif.build.guest import Guest
-from vici_mif.lab import pcap
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.evidence import pcap
 from vici_mif.lab.installation import default_prefix
 
 pytestmark = pytest.mark.guest

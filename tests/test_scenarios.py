@@ -14,12 +14,12 @@ from tests.test_guest_controller import FOR_THE_GUEST
 from vici_mif.core.family import pins
 from vici_mif.core.wish.document import ConfigError, Source
 from vici_mif.lab.abilities import KERNEL_ESP, NAT, OWN_CLOCK, VLAN
-from vici_mif.lab.impair import DOWN, UP
 from vici_mif.lab.scenario import stage, words
 from vici_mif.lab.scenario.checks import CHECKS
 from vici_mif.lab.scenario.lab import LabStage
 from vici_mif.lab.scenario.model import Expect, Scenario, Step, Story, Topology, parse, schema
 from vici_mif.lab.scenario.runner import ExpectationError, StageError, play
+from vici_mif.lab.wires.impair import DOWN, UP
 
 FILES = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
 DOCS = Path(__file__).parent.parent / "docs"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from tests.lab import wire
 from tests.lab.wire import INITIATOR, RESPONSE, Body, notify, proposal, selectors
-from vici_mif.lab.ikekeys import IkeKeys
-from vici_mif.lab.ikev2 import PROTOCOL_ESP, PROTOCOL_IKE, Exchange, Kind, N, Spis
-from vici_mif.lab.pcap import Packet, ip_packet
+from vici_mif.lab.evidence.ikekeys import IkeKeys
+from vici_mif.lab.evidence.ikev2 import PROTOCOL_ESP, PROTOCOL_IKE, Exchange, Kind, N, Spis
+from vici_mif.lab.evidence.pcap import Packet, ip_packet
 
 FIBRE, WLAN, GATEWAY = "192.0.2.1", "198.51.100.7", "203.0.113.1"
 ROOT, CLONE = (b"rootinit", b"rootresp"), (b"cloninit", b"clonresp")

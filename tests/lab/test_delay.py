@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.lab.delay import Line, Qualities, Quality
+from vici_mif.lab.wires.delay import Line, Qualities, Quality
 
 INSIDE = (ip_network("192.168.1.0/24"), ip_network("2001:db8:1::/64"))
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab import wire
-from vici_mif.lab import esp, pcap
+from vici_mif.lab.evidence import esp, pcap
 
 DATA = Path(__file__).parent / "data"
 SECRET = bytes(range(20))

@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.lab import figures
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.figures import BEGIN, END, GATEWAY_BEGIN, GATEWAY_END, Behaviour, Figure, Machine
-from vici_mif.lab.measure import MEASUREMENTS
+from vici_mif.lab.measure import figures
+from vici_mif.lab.measure.figures import (
+    BEGIN,
+    END,
+    GATEWAY_BEGIN,
+    GATEWAY_END,
+    Behaviour,
+    Figure,
+    Machine,
+)
+from vici_mif.lab.measure.measure import MEASUREMENTS
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab import wire
-from vici_mif.lab.ikekeys import open_message, read_keys
-from vici_mif.lab.ikev2 import (
+from vici_mif.lab.evidence.ikekeys import open_message, read_keys
+from vici_mif.lab.evidence.ikev2 import (
     PROTOCOL_ESP,
     PROTOCOL_IKE,
     Configuration,

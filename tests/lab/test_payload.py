@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from tests.lab import wire
-from vici_mif.lab.esp import Carried
-from vici_mif.lab.payload import Ledger, Reader
-from vici_mif.lab.pcap import ip_packet
+from vici_mif.lab.evidence.esp import Carried
+from vici_mif.lab.evidence.payload import Ledger, Reader
+from vici_mif.lab.evidence.pcap import ip_packet
 
 HERE, THERE, PORT = "10.222.0.1", "10.100.0.2", 7791
 FLOW = ("tcp", HERE, THERE)

@@ -11,12 +11,12 @@ import pytest
 
 from tests.lab import wire
 from tests.lab.story import ALL_KEYS, FIBRE, GATEWAY, INNER, SPIS_OF, WLAN, Story
-from vici_mif.lab import proof
-from vici_mif.lab.esp import Protected
-from vici_mif.lab.payload import Ledger, Seen
-from vici_mif.lab.pcap import Packet, ip_packet
-from vici_mif.lab.streamlog import Flow, Mark, StreamLog
-from vici_mif.lab.transcript import transcript
+from vici_mif.lab.evidence import proof
+from vici_mif.lab.evidence.esp import Protected
+from vici_mif.lab.evidence.payload import Ledger, Seen
+from vici_mif.lab.evidence.pcap import Packet, ip_packet
+from vici_mif.lab.evidence.transcript import transcript
+from vici_mif.lab.streams.log import Flow, Mark, StreamLog
 
 FAR = "10.100.0.2"
 TUNNELS = (

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.namespace import eventually, ip, own_namespace
-from vici_mif.lab import streamlog
-from vici_mif.lab.streamlog import FAILED, GOT, SENT, Growing, Mark, StreamLog, line
+from vici_mif.lab.streams import log as streamlog
+from vici_mif.lab.streams.log import FAILED, GOT, SENT, Growing, Mark, StreamLog, line
 
-STREAMS = [sys.executable, "-m", "vici_mif.lab.streams"]
+STREAMS = [sys.executable, "-m", "vici_mif.lab.streams.ends"]
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from tests.lab.story import (
     WLAN,
     Story,
 )
-from vici_mif.lab import ladder, pcap, proof, tshark
-from vici_mif.lab.ikekeys import IkeKeys, read_keys
-from vici_mif.lab.ikev2 import PROTOCOL_IKE, Exchange, N, Notify
-from vici_mif.lab.transcript import Transcript, transcript
+from vici_mif.lab.evidence import ladder, pcap, proof, tshark
+from vici_mif.lab.evidence.ikekeys import IkeKeys, read_keys
+from vici_mif.lab.evidence.ikev2 import PROTOCOL_IKE, Exchange, N, Notify
+from vici_mif.lab.evidence.transcript import Transcript, transcript
 
 DATA = Path(__file__).parent / "data"
 

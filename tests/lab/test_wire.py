@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vici_mif.core.wish.document import ConfigError, Source
-from vici_mif.lab.ikev2 import Exchange, N
+from vici_mif.lab.evidence.ikev2 import Exchange, N
 from vici_mif.lab.scenario import wire
 from vici_mif.lab.scenario.model import WireClaim, parse
 from vici_mif.lab.scenario.wire import Heard

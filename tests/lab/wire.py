@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vici_mif.lab.ikekeys import IkeKeys
-from vici_mif.lab.ikev2 import FLAG_INITIATOR, FLAG_RESPONSE, Kind, Spis
+from vici_mif.lab.evidence.ikekeys import IkeKeys
+from vici_mif.lab.evidence.ikev2 import FLAG_INITIATOR, FLAG_RESPONSE, Kind, Spis
 
 Body = tuple[int, bytes]
 """A payload: its type and what follows the generic header."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vici_mif.lab import crowd
+from vici_mif.lab.measure import crowd
 
 PEERS = 1000
 

@@ -17,11 +17,11 @@ from tests.namespace import eventually
 from tests.real.conftest import MakeLab
 from vici_mif.lab import namespaces
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.lab import Lab, Setup
 from vici_mif.lab.listing import names
 from vici_mif.lab.state import root as labs_root
 from vici_mif.lab.topology import Auth, Profile, Wish, owner
+from vici_mif.lab.wires.impair import DOWN, UP, Impairment
 
 LAB = [sys.executable, "-m", "vici_mif.lab.cli", "lab"]
 

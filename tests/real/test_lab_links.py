@@ -9,11 +9,12 @@ import pytest
 
 from tests.namespace import eventually
 from tests.real.conftest import MakeLab
-from vici_mif.lab import links, pcap
+from vici_mif.lab import links
 from vici_mif.lab.cli import main
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.evidence import pcap
+from vici_mif.lab.evidence.pcap import Packet
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.pcap import Packet
 
 REMOTE = "203.0.113.1"
 

@@ -16,8 +16,8 @@ from tests.real.conftest import MakeLab
 from tests.real.heard import heard
 from tests.real.rig import captured, ping, request
 from tests.real.test_leases import HINTS, Client
-from vici_mif.lab.impair import DOWN
 from vici_mif.lab.lab import Lab
+from vici_mif.lab.wires.impair import DOWN
 
 ESP = "dst host {} and udp port 4500 and greater 60 and udp[8:4] != 0"
 CHECK = "dst host {} and udp port 4500 and udp[8:4] = 0"

@@ -19,7 +19,7 @@ from tests.real.liar import lying, of_link
 from tests.real.rig import Controller, on, running
 from tests.real.traffic import traffic
 from vici_mif.core.status import PathStatus, PeerStatus
-from vici_mif.lab.impair import DOWN, UP
+from vici_mif.lab.wires.impair import DOWN, UP
 
 UPLINKS = ("eth0", "wlan0", "wwan0")
 INSIDE = "10.100.0.1"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from tests.namespace import eventually
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.streams import RATE
-from vici_mif.lab.traffic import ON_THE_WAY, PATIENCE, Streams, far_address
+from vici_mif.lab.streams.ends import RATE
+from vici_mif.lab.streams.streams import ON_THE_WAY, PATIENCE, Streams, far_address
 
 FAR = "10.100.0.2"
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from pyroute2 import NetlinkError
 
-from vici_mif.lab import captures, happenings, measure
+from vici_mif.lab import captures, happenings
 from vici_mif.lab.entry import FAILED, OK, Command, Entry, named
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
 from vici_mif.lab.listing import names
+from vici_mif.lab.measure import measure
 from vici_mif.lab.processes import started
 from vici_mif.lab.removal import take_down
 from vici_mif.lab.scenario import play

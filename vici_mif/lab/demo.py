@@ -16,7 +16,7 @@ from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
 from vici_mif.lab.listing import names
 from vici_mif.lab.state import root
-from vici_mif.lab.streams import RATE
+from vici_mif.lab.streams.ends import RATE
 from vici_mif.lab.topology import Wish, bare
 from vici_mif.lab.trial import Findings, Home, Script, Trial
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from vici_mif.lab import links
 from vici_mif.lab.entry import OK, Entry, amount, named, prefixed, share
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.topology import CLIENT
+from vici_mif.lab.wires.impair import DOWN, UP, Impairment
 
 
 def _lab(args: argparse.Namespace) -> Lab:

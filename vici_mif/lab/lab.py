@@ -8,17 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from vici_mif.lab import captures, charons, impair, namespaces, nat
+from vici_mif.lab import captures, charons, namespaces
 from vici_mif.lab.captures import Captures, Counts
 from vici_mif.lab.charons import Charon
-from vici_mif.lab.delay import Qualities
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.foreign import Foreign
 from vici_mif.lab.guardian import Guardian, clean_up, draft_directory
 from vici_mif.lab.hosts import Host
-from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.installation import Installation
-from vici_mif.lab.lines import Lines
 from vici_mif.lab.removal import take_down
 from vici_mif.lab.state import State, StateFile, root
 from vici_mif.lab.topology import (
@@ -36,6 +33,10 @@ from vici_mif.lab.topology import (
     family,
     inside_net,
 )
+from vici_mif.lab.wires import impair, nat
+from vici_mif.lab.wires.delay import Qualities
+from vici_mif.lab.wires.impair import DOWN, UP, Impairment
+from vici_mif.lab.wires.lines import Lines
 
 # of the client's rule for its own LAN: before charon's 220 and the controller's 150 to 169
 KEEP_LAN = 100

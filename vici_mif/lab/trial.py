@@ -11,15 +11,16 @@ from ipaddress import ip_network
 from itertools import product
 from pathlib import Path
 
-from vici_mif.lab import conf, esp, ikekeys, ladder, pcap, proof, tshark
+from vici_mif.lab import conf
+from vici_mif.lab.evidence import esp, ikekeys, ladder, pcap, proof, tshark
+from vici_mif.lab.evidence.payload import Ledger, Reader
+from vici_mif.lab.evidence.pcap import Packet
+from vici_mif.lab.evidence.proof import Claim, Evidence, Outage, Tunnel, Window
+from vici_mif.lab.evidence.transcript import Step, Transcript, transcript
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.payload import Ledger, Reader
-from vici_mif.lab.pcap import Packet
-from vici_mif.lab.proof import Claim, Evidence, Outage, Tunnel, Window
-from vici_mif.lab.streams import PORT, RATE, TCP_SIZE
+from vici_mif.lab.streams.ends import PORT, RATE, TCP_SIZE
+from vici_mif.lab.streams.streams import BEGIN_PATIENCE, Streams
 from vici_mif.lab.topology import BACKUP_POOLS, CLIENT, POOLS, ROUTER, SERVER, bare, family, pick
-from vici_mif.lab.traffic import BEGIN_PATIENCE, Streams
-from vici_mif.lab.transcript import Step, Transcript, transcript
 
 Say = Callable[[str], None]
 

@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vici_mif.core.model import Sa
-from vici_mif.lab import captures, ikekeys, ladder, pcap, sas
+from vici_mif.lab import captures, sas
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.ikev2 import Exchange, N
+from vici_mif.lab.evidence import ikekeys, ladder, pcap
+from vici_mif.lab.evidence.ikev2 import Exchange, N
+from vici_mif.lab.evidence.transcript import transcript
 from vici_mif.lab.interop.results import Counters, Facts
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario import wire
 from vici_mif.lab.scenario.lab import LabStage, Make, Newer
 from vici_mif.lab.topology import CLIENT, GATEWAY, ROUTER, bare
-from vici_mif.lab.transcript import transcript
 
 _KEPT = ("charon.log", "charon.err", "controller.log", "config.yaml", "strongswan.conf")
 _JOURNAL = "journal"

@@ -14,22 +14,23 @@ from pathlib import Path
 
 from vici_mif.core.model import Sa
 from vici_mif.core.status import Status, TunnelStatus
-from vici_mif.lab import conf, leftovers, links, pcap, proof, sas, trial
+from vici_mif.lab import conf, leftovers, links, sas, trial
 from vici_mif.lab.abilities import OWN_CLOCK
 from vici_mif.lab.controller import Controller
 from vici_mif.lab.errors import LabError
+from vici_mif.lab.evidence import pcap, proof
+from vici_mif.lab.evidence.pcap import Packet
+from vici_mif.lab.evidence.sightings import Sightings
 from vici_mif.lab.hosts import Host
-from vici_mif.lab.impair import DOWN, UP, Impairment
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.pcap import Packet
 from vici_mif.lab.scenario import wire
 from vici_mif.lab.scenario.model import Scenario, Topology
 from vici_mif.lab.scenario.words import seconds
-from vici_mif.lab.sightings import Sightings
-from vici_mif.lab.streams import RATE
+from vici_mif.lab.streams.ends import RATE
+from vici_mif.lab.streams.streams import Streams, far_address
 from vici_mif.lab.topology import CLIENT, GATEWAY, MAX_GATEWAYS, ROUTER, STATION, Profile, bare
-from vici_mif.lab.traffic import Streams, far_address
+from vici_mif.lab.wires.impair import DOWN, UP, Impairment
 
 GRAIN = 0.1
 """Seconds between two looks."""

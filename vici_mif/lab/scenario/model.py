@@ -24,7 +24,7 @@ from vici_mif.core.wish.config import Config
 from vici_mif.core.wish.document import ConfigError, Document, Key, Place, Problem, Source
 from vici_mif.core.wish.inline import Frozen
 from vici_mif.core.wish.values import Delay
-from vici_mif.lab.ikev2 import Exchange, N
+from vici_mif.lab.evidence.ikev2 import Exchange, N
 from vici_mif.lab.scenario import words
 from vici_mif.lab.topology import Auth, Profile, Wish
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vici_mif.lab import captures, tshark
-from vici_mif.lab.ikev2 import Exchange, N
+from vici_mif.lab import captures
+from vici_mif.lab.evidence import tshark
+from vici_mif.lab.evidence.ikev2 import Exchange, N
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.scenario.model import WireClaim
 from vici_mif.lab.topology import ROUTER, bare

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from vici_mif.lab import namespaces, processes
-from vici_mif.lab.delay import Qualities
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
-from vici_mif.lab.impair import line_device
 from vici_mif.lab.processes import Process
 from vici_mif.lab.state import StateFile
 from vici_mif.lab.topology import ROUTER, Topology, family
+from vici_mif.lab.wires.delay import Qualities
+from vici_mif.lab.wires.impair import line_device
 
 _TABLES, _PRIORITY = 1000, 1000
 _AF = {4: 2, 6: 10}
@@ -60,7 +60,7 @@ class Lines:
         nets = [str(ip_interface(a).network) for a in self._far(uplink)]
         inside = [part for net in nets for part in ("--inside", net)]
         device = line_device(uplink)
-        program = [sys.executable, "-m", "vici_mif.lab.delay"]
+        program = [sys.executable, "-m", "vici_mif.lab.wires.delay"]
         argv = [*program, "--device", device, "--file", str(file), *inside]
         child = self._router.spawn(_role(uplink), argv, stdout=subprocess.PIPE)
         assert child.stdout is not None

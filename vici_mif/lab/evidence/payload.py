@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vici_mif.lab.esp import Carried
-from vici_mif.lab.pcap import TCP, UDP, Packet, tcp_payload
-from vici_mif.lab.streamlog import Flow
+from vici_mif.lab.evidence.esp import Carried
+from vici_mif.lab.evidence.pcap import TCP, UDP, Packet, tcp_payload
+from vici_mif.lab.streams.log import Flow
 
 _SYN = 0x02
 

@@ -15,9 +15,9 @@ from typing import Any
 from pyroute2 import NetlinkError
 
 from vici_mif.lab import namespaces
-from vici_mif.lab.delay import Qualities, Quality
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.topology import CLIENT, MAX_NAME, ROUTER, Topology
+from vici_mif.lab.wires.delay import Qualities, Quality
 
 TABLE = "lab"
 UP, DOWN = "up", "down"

@@ -17,8 +17,8 @@ from typing import Self
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.streamlog import Flow, Growing, StreamLog
-from vici_mif.lab.streams import RATE
+from vici_mif.lab.streams.ends import RATE
+from vici_mif.lab.streams.log import Flow, Growing, StreamLog
 from vici_mif.lab.topology import SERVER, bare, family
 
 # a guest's processors are translated
@@ -85,7 +85,7 @@ class Streams:
             self.stop()
 
     def _end(self, host: Host, log: Path, words: list[str], rate: float) -> subprocess.Popen[bytes]:
-        program = [sys.executable, "-m", "vici_mif.lab.streams", *words]
+        program = [sys.executable, "-m", "vici_mif.lab.streams.ends", *words]
         command = [*program, "--rate", f"{rate:g}", "--log", str(log)]
         end = host.spawn(f"streams@{host.name}-{log.stem}", command, stdout=subprocess.PIPE)
         self._ends.append(end)

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.pcap import Packet, esp_of, ip_packet
+from vici_mif.lab.evidence.pcap import Packet, esp_of, ip_packet
 
 Network = IPv4Network | IPv6Network
 

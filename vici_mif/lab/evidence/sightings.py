@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vici_mif.lab import pcap
+from vici_mif.lab.evidence import pcap
+from vici_mif.lab.evidence.pcap import Packet, esp_of
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.pcap import Packet, esp_of
 from vici_mif.lab.topology import ROUTER
 
 

@@ -17,13 +17,13 @@ from typing import Any
 from vici_mif.core.status import Status
 from vici_mif.edges.control import ControlError, ask
 from vici_mif.edges.vici import Connection, Tree
-from vici_mif.lab.bench import Say
 from vici_mif.lab.controller import Controller
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.figures import Figure, milliseconds
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.measure.bench import Say
+from vici_mif.lab.measure.figures import Figure, milliseconds
 from vici_mif.lab.topology import Wish, bare
 
 TUNNELS = 4

@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from vici_mif.lab.ikev2 import (
+from vici_mif.lab.evidence.ikev2 import (
     Configuration,
     Delete,
     Exchange,
@@ -18,8 +18,8 @@ from vici_mif.lab.ikev2 import (
     Sealed,
     Selectors,
 )
-from vici_mif.lab.pcap import Packet
-from vici_mif.lab.transcript import Step
+from vici_mif.lab.evidence.pcap import Packet
+from vici_mif.lab.evidence.transcript import Step
 
 WIDTH = 78
 _MIDDLE = 24

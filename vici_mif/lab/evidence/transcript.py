@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from vici_mif.lab.ikekeys import IkeKeys, open_message
-from vici_mif.lab.ikev2 import (
+from vici_mif.lab.evidence.ikekeys import IkeKeys, open_message
+from vici_mif.lab.evidence.ikev2 import (
     PROTOCOL_ESP,
     PROTOCOL_IKE,
     Delete,
@@ -24,7 +24,7 @@ from vici_mif.lab.ikev2 import (
     Spis,
     parse,
 )
-from vici_mif.lab.pcap import Address, Packet, ike_of
+from vici_mif.lab.evidence.pcap import Address, Packet, ike_of
 
 Pair = tuple[Address, Address]
 

@@ -128,3 +128,9 @@ def milliseconds(seconds: Iterable[float]) -> tuple[float, ...]:
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or value >= 100 else f"{value:.1f}"
+
+
+def of(name: str, title: str, values: Iterable[float], unit: str = "ms") -> Figure:
+    """Of times the values are seconds."""
+    shown = milliseconds(values) if unit == "ms" else tuple(values)
+    return Figure(name=name, title=title, unit=unit, values=shown)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A delay line: packets go into a TUN device, wait their time, and come out of it again.
 
-    python -m vici_mif.lab.delay --device d-eth0 --inside 192.168.1.0/24 --file FILE
+    python -m vici_mif.lab.wires.delay --device d-eth0 --inside 192.168.1.0/24 --file FILE
 
 For kernels without netem. The router leads what an uplink sends or gets through the device
 (`impair`); the packet is routed anew when it comes out. FILE holds the qualities of both
@@ -131,7 +131,7 @@ def open_tun(name: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the line until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m vici_mif.lab.delay")
+    parser = argparse.ArgumentParser(prog="python -m vici_mif.lab.wires.delay")
     parser.add_argument("--device", required=True)
     parser.add_argument("--inside", action="append", type=ip_network, required=True)
     parser.add_argument("--file", type=Path, required=True)

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vici_mif import __version__
-from vici_mif.lab import behaviour, crowd, figures
-from vici_mif.lab.bench import Say
 from vici_mif.lab.entry import FAILED, OK, Entry
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.figures import Behaviour, Figure, Machine
-from vici_mif.lab.impair import DOWN, UP
+from vici_mif.lab.measure import costs, crowd, deaths, failovers, figures, handovers
+from vici_mif.lab.measure.bench import Say
+from vici_mif.lab.measure.figures import Behaviour, Figure, Machine
+from vici_mif.lab.wires.impair import DOWN, UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,20 @@ class Measurement:
 _WAYS = {"both": (UP, DOWN), "up": (UP,), "down": (DOWN,)}
 
 MEASUREMENTS = (
-    Measurement("link-lost", behaviour.link_lost, 100, 6),
+    Measurement("link-lost", failovers.link_lost, 100, 6),
     *(
-        Measurement(f"silent-{profile}-{way}", behaviour.silent(profile, directions), 100, 4)
+        Measurement(f"silent-{profile}-{way}", failovers.silent(profile, directions), 100, 4)
         for profile in ("normal", "fast")
         for way, directions in _WAYS.items()
     ),
-    Measurement("silent-ike", behaviour.silent("ike", _WAYS["both"]), 20, 2),
-    Measurement("new-link", behaviour.new_link, 20, 2),
-    Measurement("drain", behaviour.drained, 20, 3),
-    Measurement("better-link", behaviour.better_link, 20, 2),
-    Measurement("controller-killed", behaviour.controller_killed, 20, 2),
-    Measurement("charon-killed", behaviour.charon_killed, 10, 1),
+    Measurement("silent-ike", failovers.silent("ike", _WAYS["both"]), 20, 2),
+    Measurement("new-link", handovers.new_link, 20, 2),
+    Measurement("drain", handovers.drained, 20, 3),
+    Measurement("better-link", handovers.better_link, 20, 2),
+    Measurement("controller-killed", deaths.controller_killed, 20, 2),
+    Measurement("charon-killed", deaths.charon_killed, 10, 1),
     Measurement("gateway", crowd.measure, 1000, 50),
-    Measurement("costs", behaviour.costs, 10, 1),
+    Measurement("costs", costs.costs, 10, 1),
 )
 
 

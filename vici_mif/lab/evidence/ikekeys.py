@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vici_mif.lab.ikev2 import IkeError, Kind, Message, Sealed, Spis, payloads
+from vici_mif.lab.evidence.ikev2 import IkeError, Kind, Message, Sealed, Spis, payloads
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traffic for the lab: UDP both ways and a TCP connection both ways per inner address.
 
-    python -m vici_mif.lab.streams serve --address 10.100.0.2 --log FILE
-    python -m vici_mif.lab.streams run --stream 10.222.0.1,10.100.0.2 --stream ... --log FILE
+    python -m vici_mif.lab.streams.ends serve --address 10.100.0.2 --log FILE
+    python -m vici_mif.lab.streams.ends run --stream 10.222.0.1,10.100.0.2 --stream ... --log FILE
 
 Each end numbers what it sends and writes down what it sent, what came and what its sockets
 complained of (`streamlog`). The serving end answers each source with a stream of its own,
@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vici_mif.lab.streamlog import FAILED, GOT, SENT, Flow, line
+from vici_mif.lab.streams.log import FAILED, GOT, SENT, Flow, line
 
 PORT = 7791
 UDP_SIZE, TCP_SIZE = 400, 1000
@@ -184,7 +184,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one end until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m vici_mif.lab.streams")
+    parser = argparse.ArgumentParser(prog="python -m vici_mif.lab.streams.ends")
     roles = parser.add_subparsers(dest="role", required=True)
     far = roles.add_parser("serve", help="answer everyone")
     far.add_argument("--address", dest="addresses", action="append", required=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.ikev2 import N
-from vici_mif.lab.proof import Claim
-from vici_mif.lab.transcript import Step
+from vici_mif.lab.evidence.ikev2 import N
+from vici_mif.lab.evidence.proof import Claim
+from vici_mif.lab.evidence.transcript import Step
 
 _FIELDS = ("isakmp.exchangetype", "isakmp.messageid", "isakmp.notify.msgtype")
 _WHOSE = ("isakmp.ispi", "isakmp.rspi", "isakmp.flags", "ip.src", "ipv6.src")

@@ -7,7 +7,7 @@ What counts is what both ends of the streams wrote down, never what a log of our
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,9 +17,9 @@ from vici_mif.lab.controller import Controller, link_of
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
-from vici_mif.lab.streamlog import Flow, StreamLog
+from vici_mif.lab.streams.log import Flow, StreamLog
+from vici_mif.lab.streams.streams import Streams, far_address
 from vici_mif.lab.topology import Wish, bare
-from vici_mif.lab.traffic import Streams, far_address
 
 PATIENCE = 60.0
 """Seconds until all is at home again."""
@@ -27,6 +27,10 @@ RETURN_PATIENCE = 60.0
 """Seconds for the first datagram after something happened."""
 RATE = 200.0
 """Datagrams a second in each direction."""
+ARRIVAL_DELAY = 3.0
+"""Seconds a datagram may take on a machine that is busy, before it is lost."""
+CALM = 8
+"""Failures in one lab: each doubles the hold-down of its path, and the way home takes minutes."""
 HOLD_DOWN = 0.1
 """Seconds; it doubles with each break, and here a path breaks all the time."""
 
@@ -156,3 +160,17 @@ def wait_for(check: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise LabError(f"waited {PATIENCE:g} s for {what}")
         time.sleep(0.02)
+
+
+def in_turns(n: int) -> list[range]:
+    """Runs, so many to a lab."""
+    return [range(first, min(first + CALM, n)) for first in range(0, n, CALM)]
+
+
+def lost_and_late(at: Stage, link: str, times: Iterable[Moment]) -> tuple[list[int], list[int]]:
+    """Of both directions together, for each time."""
+    log, flows = at.log(), at.flows[link]
+    windows = [(moment.begun, moment.done) for moment in times]
+    lost = [sum(log.lost(flow, *window) for flow in flows) for window in windows]
+    late = [sum(log.late(flow, *window) for flow in flows) for window in windows]
+    return lost, late

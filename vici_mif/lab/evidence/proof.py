@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import product
 
-from vici_mif.lab.esp import Protected, in_clear
-from vici_mif.lab.ikev2 import Exchange, IkeError, Message, Spis, parse
-from vici_mif.lab.payload import Ledger, Seen
-from vici_mif.lab.pcap import Packet, ike_of
-from vici_mif.lab.streamlog import Flow, StreamLog
-from vici_mif.lab.transcript import Transcript
+from vici_mif.lab.evidence.esp import Protected, in_clear
+from vici_mif.lab.evidence.ikev2 import Exchange, IkeError, Message, Spis, parse
+from vici_mif.lab.evidence.payload import Ledger, Seen
+from vici_mif.lab.evidence.pcap import Packet, ike_of
+from vici_mif.lab.evidence.transcript import Transcript
+from vici_mif.lab.streams.log import Flow, StreamLog
 
 SHARE = 0.99
 """Of the payload bytes that must be on the tunnel's own uplink."""
