@@ -130,6 +130,22 @@ def test_nobody_else_gets_them(client: Client) -> None:
     assert leases(lab) == (0, 7)
 
 
+def test_one_authentication_does_not_drain_the_pool(make_lab: MakeLab) -> None:
+    """As many addresses as IKE SAs, however many are asked for; all of them are free afterwards."""
+    client = Client(make_lab(uplinks=2, max_clones=2))
+    lab = client.lab
+    first, second = client.links
+    greedy, vips = client.authenticate(first, ["0.0.0.0"] * 40)
+    assert len(set(vips)) == 3
+    assert leases(lab) == (3, 0)
+
+    modest, others = client.authenticate(second, HINTS)
+    assert len({*vips, *others}) == 5
+    client.close(greedy, modest)
+    assert leases(lab) == (0, 5)
+    client.vici.close()
+
+
 @pytest.mark.long
 def test_a_gateway_that_replaces_waits_for_the_whole_family(make_lab: MakeLab) -> None:
     """`unique = replace`: the old family goes as a whole, ten seconds after it was followed."""

@@ -17,7 +17,7 @@ from tests.real.heard import heard
 from tests.real.rig import captured, ping, request
 from tests.real.test_leases import HINTS, Client
 from vici_mif.lab.lab import Lab
-from vici_mif.lab.wires.impair import DOWN
+from vici_mif.lab.wires.impair import DOWN, Impairment
 
 ESP = "dst host {} and udp port 4500 and greater 60 and udp[8:4] != 0"
 CHECK = "dst host {} and udp port 4500 and udp[8:4] = 0"
@@ -57,6 +57,21 @@ def test_an_honest_move(client: Client) -> None:
     assert ping(lab, vip, host="server") == 5
     assert toward(lab, CHECK, client.links[second]) >= 2
     assert toward(lab, ESP, client.links[second]) >= 5
+
+
+def test_a_move_to_where_answers_take_long(client: Client) -> None:
+    """A round trip longer than the requests are sent for: it is waited for the answer."""
+    lab = client.lab
+    ike, vip, second = begin(client)
+    lab.impair(second, Impairment(delay_s=1.3))
+    with heard(lab, "gateway", "ike-migrate") as moves:
+        client.move(ike, second)
+        eventually(lambda: moves)
+    assert [(m["success"], m["initiator"]) for m in moves] == [("yes", "no")]
+    assert moves[0]["remote-host"] == client.links[second]
+    assert toward(lab, CHECK, client.links[second]) >= 4
+    lab.impair(second, Impairment())
+    assert ping(lab, vip, host="server") == 5
 
 
 def test_a_move_to_where_it_cannot_be_reached(client: Client) -> None:
