@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import readme
+from tests.simulated import up
 from vici_mif.core.paths import path
 from vici_mif.core.wish import config
 
@@ -71,6 +72,42 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_diagram_is_the_table() -> None:
     """The picture of a path's life in docs/architecture.md is drawn from its table."""
     assert path.mermaid() in (ROOT / "docs/architecture.md").read_text()
+
+
+def followed() -> str:
+    text = (ROOT / "docs/architecture.md").read_text()
+    return text.partition("## One fact, followed")[2].partition("\n## ")[0]
+
+
+def test_the_fact_that_is_followed_goes_this_way() -> None:
+    """What docs/architecture.md says that follows, follows: in that order, and nothing else."""
+    down, _, back = followed().partition("When `eth0` is back")
+    world = up()
+    ordered: list[str] = []
+    world.watchers.append(lambda action: ordered.append(type(action).__name__))
+
+    world.link_down("eth0")
+    assert ordered == re.findall(r"\*\*(\w+)\*\*", down)
+
+    home = world.sas[1]
+    ordered.clear()
+    world.watchers[:] = [lambda action: ordered.extend(_of(action, home.unique_id))]
+    world.link_up("eth0")
+    world.run(8)
+    assert ordered == re.findall(r"\*\*(\w+)\*\*", back)
+
+
+def _of(action: object, ike_id: int) -> list[str]:
+    return [type(action).__name__] if getattr(action, "ike_id", None) == ike_id else []
+
+
+def test_files_named_in_the_architecture_exist() -> None:
+    """Moved files take their names along."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"`((?:vici_mif|tests|docs)/[\w./]+)`", text)
+
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def _suites() -> dict[str, set[str]]:
