@@ -71,10 +71,12 @@ def found(tmp_path: Path) -> Results:
 
 def test_a_table_counts_by_pair_and_tells_what_did_not_hold(found: Results) -> None:
     """Nobody has to open the page to see what a run was worth; unsupported is not counted."""
-    text = table.draw([found])
+    other = found.model_copy(update={"cells": (_cell("one-clone", "pass"),)})
+    text = table.draw([found, other])
 
-    assert "4 cells in 12 s: 1 pass, 1 fail, 1 skipped, 1 fallback." in text
-    assert "| ours | 1 pass, 1 fail, 1 skipped, 1 fallback |" in text
+    assert "12 s: 4 cells, 1 pass, 1 fail, 1 skipped, 1 fallback.\n" in text
+    assert "12 s: 1 cells, 1 pass.\n" in text
+    assert "| ours | 2 pass, 1 fail, 1 skipped, 1 fallback |" in text
     assert "- three-clones, ours to theirs: skipped: no engine" in text
     assert "announcement" not in text
 

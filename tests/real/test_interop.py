@@ -9,7 +9,7 @@ import pytest
 
 from vici_mif.core.wish.document import Source
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.interop import plan, run
+from vici_mif.lab.interop import images, implementations, plan, run
 from vici_mif.lab.interop.implementations import Implementation, Namespaced
 from vici_mif.lab.interop.results import Cell
 from vici_mif.lab.scenario.model import parse
@@ -60,6 +60,22 @@ def test_what_is_missing_is_skipped_and_said(root: None, tmp_path: Path) -> None
 
     assert cell.outcome == "skipped"
     assert "no series for strongSwan 1.2.3" in cell.why
+
+
+def test_an_image_plays_without_an_engine(root: None, patched_charon: Path, tmp_path: Path) -> None:
+    """libreswan, from a directory: an old client of a gateway that can clone."""
+    known = implementations.read(ROOT / "docker" / "implementations.json")
+    theirs = known["libreswan"]
+    if not theirs.image or not images.root(theirs.image).is_dir():
+        pytest.skip("no files of libreswan: python -m vici_mif.lab.interop unpack libreswan")
+    found = plan.scenarios(ROOT / "tests" / "scenarios", "ike-of-old-client")
+    ends = ({"libreswan": theirs}, {"ours-6.1.0": known["ours-6.1.0"]})
+
+    (cell,) = run.run(plan.Plan("netns", *ends, found, tmp_path), print).cells
+
+    assert cell.outcome == "pass", cell.why
+    assert cell.facts is not None
+    assert cell.facts.messages["IKE_AUTH"] >= 2
 
 
 def test_a_strange_scenario_is_named() -> None:

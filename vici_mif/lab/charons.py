@@ -95,10 +95,11 @@ class Charon:
                 break
             time.sleep(0.05)
         raise LabError(
-            f"charon on {self.host.name} did not start; its last words: {self._last_words()}"
+            f"charon on {self.host.name} did not start; its last words: {self.last_words()}"
         )
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The last lines of its log, or of what it said before it had one."""
         for path in (self.host.log, self.host.directory / "charon.err"):
             lines = path.read_text(errors="replace").splitlines() if path.exists() else []
             if lines:

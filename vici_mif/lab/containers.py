@@ -25,10 +25,9 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
 from vici_mif.lab.processes import Process, started, tell
+from vici_mif.lab.roots import FOREIGN
 
 PATIENCE = 30.0
-FOREIGN = Path("/")
-"""Stands for the prefix of a strongSwan where there is none: the image says how it starts."""
 TUN = "/dev/net/tun"
 _SYSCTLS = {
     "net.ipv4.ip_forward": "1",

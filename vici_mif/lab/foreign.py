@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from vici_mif.lab.charons import START_PATIENCE, Charon
@@ -16,10 +17,14 @@ class Foreign(Charon):
         """Start it and wait until it listens with its connection. Raises LabError."""
         with self.host.log.open("ab") as log:
             self._child = self.host.spawn(self.role, ["endpoint", "start"], stdout=log, stderr=log)
-        deadline = time.monotonic() + START_PATIENCE
+        patience = START_PATIENCE * float(os.environ.get("VICI_MIF_PATIENCE", "1"))
+        deadline = time.monotonic() + patience
         while self.host.exec(["endpoint", "ready"], check=False).returncode:
             if time.monotonic() > deadline or not self.process:
-                raise LabError(f"the daemon of {self.host.name} is not ready, see {self.host.log}")
+                raise LabError(
+                    f"the daemon of {self.host.name} is not ready after {patience:g} s; "
+                    f"its last words: {self.last_words()}"
+                )
             time.sleep(0.1)
 
     def initiate(self) -> None:

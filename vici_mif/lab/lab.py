@@ -17,6 +17,7 @@ from vici_mif.lab.guardian import Guardian, clean_up, draft_directory
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import Installation
 from vici_mif.lab.removal import take_down
+from vici_mif.lab.roots import RootHost
 from vici_mif.lab.state import State, StateFile, root
 from vici_mif.lab.topology import (
     BACKUP,
@@ -66,7 +67,7 @@ class Setup:
     keys: bool = False
     debug: int = 1
     start_charons: bool = True
-    # host -> container image; the charons' prefixes are those inside then
+    # host -> container image, or a directory with its files; charons' prefixes are inside then
     images: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -250,6 +251,8 @@ class Lab:
         prefix = Path(state.charons[name]) if name in state.charons else None
         if name not in state.images:
             return Host(self.name, name, self.directory, prefix)
+        if state.images[name].startswith("/"):
+            return RootHost(self.name, name, self.directory, Path(state.images[name]))
         # only here: the docker SDK is for those who have containers
         from vici_mif.lab.containers import ContainerHost
 

@@ -54,14 +54,15 @@ async def _read(path: Path) -> list[Sa]:
 class Moves:
     """Counts the moves of a charon's IKE SAs, by its event `ike-update`, until it is closed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = 10.0) -> None:
+        """Waits at most so many seconds until it listens."""
         self._path = path
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self.number = 0
         self._thread = threading.Thread(target=self._run, name="moves", daemon=True)
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(patience)
 
     def close(self) -> None:
         """Count no more."""

@@ -29,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     build = commands.add_parser("images", help="build the images of implementations")
     build.add_argument("names", nargs="*", default=STANDARD, metavar="IMPLEMENTATION")
     build.set_defaults(run=_images)
+    unpack = commands.add_parser("unpack", help="lay an image's files where guests find them")
+    unpack.add_argument("names", nargs="+", metavar="IMPLEMENTATION")
+    unpack.set_defaults(run=_unpack)
     _run_arguments(commands.add_parser("run", help="play the matrix"))
     told = commands.add_parser("table", help="what runs found, in Markdown")
     told.add_argument("files", nargs="+", type=Path, metavar="RESULTS.JSON")
@@ -49,6 +52,14 @@ def _images(args: argparse.Namespace) -> int:
     known = implementations.read(images.ROOT / "docker" / "implementations.json")
     wanted = implementations.chosen(known, ",".join(args.names))
     images.build(each.image for each in wanted.values() if each.image)
+    return 0
+
+
+def _unpack(args: argparse.Namespace) -> int:
+    known = implementations.read(images.ROOT / "docker" / "implementations.json")
+    for each in implementations.chosen(known, ",".join(args.names)).values():
+        if each.image:
+            print(images.unpack(each.image))
     return 0
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vici_mif.build import wheelhouse
+from vici_mif.build.cache import Cache
 from vici_mif.build.charon import Charon, Request, default_patches
 from vici_mif.build.errors import BuildError, UnavailableError
 from vici_mif.lab.errors import LabError
@@ -65,6 +66,28 @@ def _builder() -> Mapping[str, str]:
         ).returncode
     )
     return {"DOCKER_BUILDKIT": "1" if buildx else "0"}
+
+
+def root(image: Image) -> Path:
+    """Where the files of an image are for those who have no engine."""
+    return Cache().room("roots") / image.name.replace(":", "-")
+
+
+def unpack(image: Image) -> Path:
+    """Lay them there, from the image. Raises SkippedError and LabError."""
+    build([image])
+    into = root(image)
+    fresh = into.with_name(f".{into.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    name = f"{into.name}-unpacked"
+    _run(["docker", "create", "--name", name, image.name], image.name)
+    try:
+        _run(["sh", "-ec", f"docker export {name} | tar -x -C '{fresh}'"], image.name)
+    finally:
+        _run(["docker", "rm", name], image.name)
+    shutil.rmtree(into, ignore_errors=True)
+    return fresh.rename(into)
 
 
 def wheels(into: Path, suites: Sequence[str]) -> None:

@@ -32,10 +32,11 @@ class Image(Frozen):
 
 
 class Namespaced(Frozen):
-    """The same without a container: a build of `vici-mif charon build`."""
+    """The same without a container: a build of `vici-mif charon build`, or an image's files."""
 
-    release: str
+    release: str = ""
     stock: bool = False
+    root: bool = Field(default=False, description="The files of `image`, as `unpack` lays them.")
 
 
 class Implementation(Frozen):
@@ -49,7 +50,9 @@ class Implementation(Frozen):
     roles: tuple[Role, ...] = ROLES
     image: Image | None = None
     netns: Namespaced | None = None
-    limits: str = Field(default="", description="What its cells cannot prove, and why.")
+    limits: str = Field(
+        default="", description="What its cells cannot prove without ESP in the kernel."
+    )
 
 
 _ALL = TypeAdapter(dict[str, Implementation])

@@ -8,20 +8,31 @@ from collections.abc import Iterable, Iterator
 
 from vici_mif.lab.interop.results import Cell, Results
 
+_HEAD = """\
+# The rig's matrix, as it was played
+
+Cells by outcome, for each client and gateway ([interop.md](../interop.md)); what is unsupported is
+not counted. A cell that does not hold stands below the table with its reason.
+"""
 _HELD = ("pass", "fallback")
 _WHERE = {"docker": "In containers", "netns": "In network namespaces"}
 
 
 def draw(runs: Iterable[Results]) -> str:
-    """One section for each run."""
-    return "\n".join(line for run in runs for line in _section(run)) + "\n"
+    """One section for each backend; its runs may have played a part of the matrix each."""
+    by_backend: dict[str, list[Results]] = {}
+    for run in runs:
+        by_backend.setdefault(run.backend, []).append(run)
+    lines = (line for part in by_backend.items() for line in _section(*part))
+    return "\n".join([_HEAD, *lines]) + "\n"
 
 
-def _section(run: Results) -> Iterator[str]:
-    played = [cell for cell in run.cells if cell.outcome != "unsupported"]
-    yield f"## {_WHERE[run.backend]}\n"
-    number = f"{len(played)} cells in {run.seconds:.0f} s"
-    yield f"{run.began}, {run.kernel}, {number}: {_told(played)}.\n"
+def _section(backend: str, runs: list[Results]) -> Iterator[str]:
+    played = [cell for run in runs for cell in run.cells if cell.outcome != "unsupported"]
+    yield f"## {_WHERE[backend]}\n"
+    for run in runs:
+        own = [cell for cell in run.cells if cell.outcome != "unsupported"]
+        yield f"{run.began}, {run.kernel}, {run.seconds:.0f} s: {len(own)} cells, {_told(own)}.\n"
     clients, gateways = (
         list(dict.fromkeys(getattr(cell, end) for cell in played)) for end in ("client", "gateway")
     )

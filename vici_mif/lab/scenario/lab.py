@@ -73,7 +73,8 @@ class LabStage:
         self._streams = Streams(lab, self._near)
         self._sightings = Sightings(lab)
         self._vlans: dict[str, str] = {}
-        self._moves = sas.Moves(lab.client.vici_socket)
+        # who speaks no VICI will not be heard
+        self._moves = sas.Moves(lab.client.vici_socket, 0.0 if lab.client.foreign else 10.0)
         for uplink in top.absent:
             links.remove(lab, uplink)
         self._story = scenario.story
