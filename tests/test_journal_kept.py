@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import disk
 from tests.journals import BASE, Asked, differing
 from tests.simulated import SPARE, World
 from vici_mif.core.journal.lines import Start, parse
@@ -146,13 +146,8 @@ def test_there_are_ten_files() -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with 256 kB."""
-    if os.geteuid():
-        pytest.skip("needs root: mounts a file system")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with disk.small(tmp_path / "disk", "256k") as place:
+        yield place
 
 
 def test_a_full_disk(

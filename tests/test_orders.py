@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import disk
 from tests.simulated import World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
@@ -72,13 +71,8 @@ def test_down_and_up_without_a_controller(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """64 KB, of which a file of orders takes one page."""
-    if os.geteuid():
-        pytest.skip("needs root: mounts a tmpfs")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "orders", tmp_path], check=True)
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
+    with disk.small(tmp_path / "disk", "64k") as place:
+        yield place
 
 
 @pytest.mark.real

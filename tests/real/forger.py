@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.real import rig
 from vici_mif.lab.lab import Lab
 
 PROGRAM = """
@@ -38,10 +37,5 @@ def forging(lab: Lab, spis: list[int], *, addresses: int, rate: float) -> Iterat
     here = lab.topology.remote_addresses[0]
     words = [here, ",".join(map(str, spis)), str(addresses), str(rate)]
     argv = [sys.executable, "-c", PROGRAM, *words]
-    child: subprocess.Popen[bytes] = lab.router.spawn("forger", argv, env=dict(os.environ))
-    try:
+    with rig.lasting(lab.router, "forger", argv):
         yield
-        assert child.poll() is None
-    finally:
-        child.kill()
-        child.wait()

@@ -5,10 +5,8 @@ sends ESP and IKE under the right SPIs.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -39,14 +37,10 @@ def lying(lab: Lab, sa: Sa, target: str) -> Iterator[None]:
     words = [str(sa.local), str(sa.remote), inner, target]
     words += [sa.spi_in, sa.spi_responder, sa.children[0].spi_in]
     argv = [sys.executable, "-m", "tests.real.liar", *words]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    child: subprocess.Popen[bytes] = lab.router.spawn("liar", argv, env=environment)
     try:
-        yield
-        assert child.poll() is None
+        with rig.lasting(lab.router, "liar", argv):
+            yield
     finally:
-        child.kill()
-        child.wait()
         lab.router.exec(["ip", "route", "del", f"{inner}/32"])
 
 

@@ -163,6 +163,18 @@ def connection_name(lab: Lab) -> str:
     return CONNECTIONS[lab.topology.wish.profile][CLIENT]
 
 
+@contextmanager
+def lasting(host: Host, role: str, argv: Sequence[str]) -> Iterator[None]:
+    """A program that runs for as long as the block: it may not end before."""
+    child = host.spawn(role, argv, env={"PYTHONPATH": os.getcwd()})
+    try:
+        yield
+        assert child.poll() is None, f"the {role} ended by itself"
+    finally:
+        child.kill()
+        child.wait()
+
+
 # --- what charon says ------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.namespace import eventually
+from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import request
 from tests.real.test_gateway import counted
@@ -65,8 +66,7 @@ def test_a_move_to_where_somebody_else_is(make_lab: MakeLab, check: str) -> None
     with watching(lab) as watcher, counted(lab, honest.open()) as lost:
         before = [(sa.unique_id, sa.remote) for sa in honest.at_gateway()]
         vip = hostile.open()
-        flood = lab.host("server").spawn("flood", ["ping", "-q", "-i", "0.02", vip])
-        try:
+        with rig.lasting(lab.host("server"), "flood", ["ping", "-q", "-i", "0.02", vip]):
             wish = {"ike-id": hostile.root, "local": VICTIM, "remote": hostile.remote}
             request(lab, "migrate", wish | {"timeout": "-1", "pin": "60"})
             eventually(lambda: "request 3 [ N(UPD_SA_ADDR)" in lab.gateway.log.read_text())
@@ -76,9 +76,6 @@ def test_a_move_to_where_somebody_else_is(make_lab: MakeLab, check: str) -> None
                 begun = time.monotonic()
                 eventually(lambda: time.monotonic() > begun + 6)
                 assert flooded(lab) == 0
-        finally:
-            flood.kill()
-            flood.wait()
         assert [(sa.unique_id, sa.remote) for sa in honest.at_gateway()] == before
         assert watcher.family(HONEST)
     assert lost[0] <= 2

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import disk
 from tests.namespace import eventually
 from tests.real.conftest import MakeLab
 from tests.real.rig import Controller, on, ping
@@ -19,12 +19,9 @@ ONE_WARNING = "nothing is noted until it can be written again"
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Four megabytes, all but a few kilobytes taken."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", place], check=True)
-    (place / "ballast").write_bytes(bytes(4 * 1024 * 1024 - 16 * 1024))
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with disk.small(tmp_path / "disk", "4m") as place:
+        (place / "ballast").write_bytes(bytes(4 * 1024 * 1024 - 16 * 1024))
+        yield place
 
 
 @pytest.mark.long
