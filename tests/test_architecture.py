@@ -35,13 +35,15 @@ IMPURE = {
 FOREIGN = {"pyroute2": {"netlink", "links", "steering"}, "vici": {"vici"}}
 """Which edges may know a foreign library."""
 HELPERS = {
-    "charon": {"vici", "requests"},
+    "charon": {"ordering", "reading", "requests", "vici"},
     "footprints": {"files"},
     "guard": {"nft"},
     "journal": {"files"},
     "links": {"netlink"},
+    "ordering": {"requests", "vici"},
     "orders": {"files"},
     "prober": {"echo"},
+    "reading": {"vici"},
     "routes": {"netlink"},
     "rules": {"netlink"},
     "sources": {"nft"},
