@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from vici_mif.lab.impair import DOWN
 
 from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import Controller, ping, running
 from vici_mif.lab.lab import Lab
+from vici_mif.lab.wires.impair import DOWN
 
 UPLINKS = ("eth0", "wlan0")
 PEER = "{links: [eth0, wlan0], hold_down: 2s}"
