@@ -141,6 +141,22 @@ def test_children_that_are_no_longer_wanted_are_closed() -> None:
     assert before == set(world.sas)
 
 
+def test_a_child_that_is_not_there_costs_nothing() -> None:
+    """A name that is mistyped: what carries stays, and so does what refuses it in clear."""
+    world = up(wish("{links: [eth0, eth1, eth2], children: [lan]}"), connection=SITE)
+    guard = world.guard
+    world.configure(wish("{links: [eth0, eth1, eth2], children: [lna]}"))
+    world.run(30)
+
+    assert [[c.name for c in sa.children] for sa in world.working()] == [["lan"]]
+    assert world.guard == guard
+    assert world.hq.state == "degraded"
+    assert world.hq.why == "the connection hq in charon has no child lna"
+    world.configure(wish("{links: [eth0, eth1, eth2], children: [voip]}"))
+    world.run(5)
+    assert [[c.name for c in sa.children] for sa in world.working()] == [["voip"]]
+
+
 def test_a_peer_that_is_taken_out() -> None:
     """Its family is closed, nothing of ours is left, and another peer begins."""
     world = up()

@@ -73,11 +73,10 @@ def _waiting(peer: Peer, world: World, book: Book) -> Standing | None:
         return Standing("down", why)
     if peer.connection is None or (not peer.tunnels and _not_loaded(peer, book)):
         return Standing("waiting", _why_no_connection(peer, book))
-    missing = [c for c in peer.config.children if c not in {t.name for t in peer.templates()}]
-    if missing or not peer.templates():
-        named = ", ".join(missing) or "any"
+    if peer.missing_children or not peer.templates():
+        named = ", ".join(peer.missing_children) or "any"
         why = f"the connection {peer.name} in charon has no child {named}"
-        return Standing("waiting", why)
+        return Standing("degraded" if peer.works else "waiting", why)
     if not peer.paths.count:
         return Standing("waiting", _why_no_path(peer))
     return None

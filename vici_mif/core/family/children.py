@@ -77,9 +77,19 @@ class Children:
         spares = [t for t in tunnels if t.home is None]
         return (*seated[: shape.limit], *spares[: shape.spares])
 
-    def close(self, turn: Turn, tunnels: Sequence[Tunnel], dropped: Collection[str]) -> None:
-        """Children of templates that are no longer wanted."""
+    def close(
+        self,
+        turn: Turn,
+        tunnels: Sequence[Tunnel],
+        templates: Sequence[ChildTemplate],
+        before: Collection[str],
+    ) -> None:
+        """Children of templates that are no longer wanted, once those that are wanted work."""
+        dropped = set(before) - {template.name for template in templates}
         for tunnel in tunnels:
+            wanted = [tunnel.child(template.name) for template in templates]
+            if not wanted or not all(child is not None and child.works for child in wanted):
+                continue
             for child in tunnel.sa.children:
                 if template_of(child) in dropped and child.works:
                     make = partial(TerminateChild, child_id=child.unique_id)

@@ -77,8 +77,10 @@ class Peer:
         self.unloaded = False
         self.retired = False
         """No longer configured: it is closed."""
-        self._dropped: set[str] = set()
-        """Children that an earlier configuration had and this one has not."""
+        self._before: tuple[str, ...] = ()
+        """Children that the configuration before wanted."""
+        self._former: frozenset[str] = frozenset()
+        """Those of all configurations before."""
 
     # --- another configuration -----------------------------------------------
 
@@ -89,8 +91,8 @@ class Peer:
             self._reconfigure(turn, config)
 
     def _reconfigure(self, turn: Turn, config: ConnectionConfig) -> None:
-        before, self.config = {template.name for template in self.templates()}, config
-        self._dropped = (self._dropped | before) - {t.name for t in self.templates()}
+        before, self.config = tuple(template.name for template in self.templates()), config
+        self._before, self._former = before or self._before, self._former | set(before)
         self._surplus.shrunk = True
         self._reach.configure(config)
         self.probing.configure(config)
@@ -159,9 +161,22 @@ class Peer:
         return self._reach.addresses(connection)
 
     def templates(self) -> tuple[ChildTemplate, ...]:
-        """The children to open, in the connection's order."""
+        """The children to open, in the connection's order.
+
+        Those of before, as long as charon's connection lacks one that is wanted now: a name that
+        is not there must not cost what carries.
+        """
         known = self.connection.children if self.connection else ()
-        return tuple(t for t in known if not self.config.children or t.name in self.config.children)
+        wanted = self.config.children or tuple(t.name for t in known)
+        if self.missing_children and self._before:
+            wanted = self._before
+        return tuple(t for t in known if t.name in wanted)
+
+    @property
+    def missing_children(self) -> tuple[str, ...]:
+        """What the configuration wants and charon's connection has not."""
+        known = {t.name for t in self.connection.children} if self.connection else set()
+        return tuple(name for name in self.config.children if name not in known)
 
     @property
     def mtu(self) -> int | None:
@@ -289,7 +304,7 @@ class Peer:
         asking = self.suspicion.waits(turn.now)
         if steady and not asking and not self.role.waits(turn.now):
             self._lines.open(turn, self.children, self.paths, self.templates())
-            self.children.close(turn, self._lines.tunnels, self._dropped)
+            self.children.close(turn, self._lines.tunnels, self.templates(), self._former)
         if not asking and not self._by_hand.doomed(turn.world):  # its place is free only then
             self._lines.grow(turn, self.growth, self.paths)
         sas = self.succession.staying(turn.world.named(self.name))
