@@ -55,8 +55,10 @@ async def test_a_group_that_fails_while_it_is_cancelled() -> None:
 
 
 @pytest.mark.real
-def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
-    """A terminal tells every process in front: the programs that the controller has begun too."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C tells every process in front, also what the controller has begun; who is killed
+    cannot tell anybody."""
     file = tmp_path / "config.yaml"
     file.write_text(
         "version: 1\nconnections:\n  hq: {links: [eth0]}\n"
@@ -67,16 +69,18 @@ def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
     with own_namespace():
         child = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
         try:
-            eventually(lambda: monitors(child.pid) == 2)
-            os.killpg(child.pid, signal.SIGINT)
-            assert child.wait(30) == 0
+            eventually(lambda: len(monitors(child.pid)) == 2)
+            begun = monitors(child.pid)
+            os.kill(child.pid, number) if number is signal.SIGKILL else os.killpg(child.pid, number)
+            assert child.wait(30) == (-number if number is signal.SIGKILL else 0)
+            eventually(lambda: not any(Path(f"/proc/{each}").exists() for each in begun))
         finally:
             child.kill()
             child.wait()
 
 
-def monitors(pid: int) -> int:
-    """How many `nft monitor` a process has begun."""
+def monitors(pid: int) -> list[str]:
+    """Every `nft monitor` that a process has begun."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    commands = [Path(f"/proc/{each}/cmdline").read_bytes() for each in children]
-    return sum(command.startswith(b"nft\0monitor") for command in commands)
+    commands = {each: Path(f"/proc/{each}/cmdline").read_bytes() for each in children}
+    return [each for each, command in commands.items() if command.startswith(b"nft\0monitor")]

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,7 +38,7 @@ async def present(family: str, table: str) -> bool:
 
 async def watch(destroyed: Callable[[], Awaitable[None]]) -> None:
     """Call at once, and after every deletion of a table, for ever. Raises NftError without nft."""
-    monitor = await _start("monitor", "destroy", "tables")
+    monitor = await _start("monitor", "destroy", "tables", before=_dying_with_us())
     assert monitor.stdout is not None
     try:
         await destroyed()  # what went while nobody watched
@@ -64,11 +65,16 @@ async def run(*arguments: str, stdin: str = "") -> str:
     return out.decode()
 
 
-async def _start(*arguments: str) -> asyncio.subprocess.Process:
+def _dying_with_us() -> tuple[str, ...]:
+    """Who is killed can end nobody: what waits for ever would hold the namespace (prctl(2))."""
+    return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+
+
+async def _start(*arguments: str, before: Sequence[str] = ()) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     try:
         return await asyncio.create_subprocess_exec(
-            "nft", *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+            *before, "nft", *arguments, stdin=pipe, stdout=pipe, stderr=pipe
         )
     except OSError as error:
         raise NftError(f"nft: {error.strerror}; install the package nftables") from error
