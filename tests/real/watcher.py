@@ -35,6 +35,13 @@ class Watcher(Controller):
         assert found is not None
         return found
 
+    def decides_alike(self) -> None:
+        """What it noted of its peers, and decided about them, is decided again."""
+        journal = self.directory / "journal"
+        done = self.command("replay", "--quiet", str(journal))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert '"MembersSeen"' in (journal / "journal.jsonl").read_text()
+
     def family(self, identity: str) -> list[FamilyStatus]:
         """All families of an identity."""
         return [f for f in self.gateway.families if f.identity == identity]
@@ -55,6 +62,7 @@ def watching(lab: Lab, check: str = "count") -> Iterator[Watcher]:
     finally:
         if watcher.runs:
             watcher.stop()
+    watcher.decides_alike()
 
 
 class Peer:

@@ -17,7 +17,8 @@ from vici_mif.core import actions, events, swan
 from vici_mif.edges import requests, vici
 from vici_mif.edges.ordering import Ordering
 from vici_mif.edges.reading import Reader
-from vici_mif.edges.vici import Connection, Tree
+from vici_mif.edges.requests import Happening
+from vici_mif.edges.vici import Connection
 
 HINT = "; is charon running, and is this the socket of its vici plugin (daemon.vici)?"
 
@@ -90,7 +91,7 @@ class _Session:
         self._emit = emit
         self._all: list[Connection] = []
         self._orders = Ordering(path, emit)
-        self._queue: asyncio.Queue[tuple[str, Tree]] = asyncio.Queue()
+        self._queue: asyncio.Queue[Happening] = asyncio.Queue()
         self._must_look = False
         self._named: Counter[int] = Counter()
         """How many events that wait name an IKE SA."""
@@ -144,8 +145,9 @@ class _Session:
             if self._queue.qsize() > BACKLOG and not self._orders.is_ours(message):
                 self._must_look = True  # a final event is never left out
             else:
-                self._named.update(_to_read(name, message))
-                self._queue.put_nowait((name, message))
+                happening = Happening.of(name, message)
+                self._named.update(happening.to_read)
+                self._queue.put_nowait(happening)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,23 +157,23 @@ class _Session:
         while True:
             try:
                 async with asyncio.timeout_at(look_at):
-                    name, message = await self._queue.get()
+                    happening = await self._queue.get()
             except TimeoutError:
                 self._must_look = True
             else:
-                await self._happened(name, message)
+                await self._happened(happening)
             if self._must_look and self._queue.empty():
                 self._must_look = False
                 await self.reader.read_all()
                 look_at = loop.time() + READ_ALL_DELAY
 
-    async def _happened(self, name: str, message: Tree) -> None:
+    async def _happened(self, happening: Happening) -> None:
         """Facts first, then the end of the order that led to them.
 
         The sections inside events lack the CHILD_SAs, so the SAs are read.
         """
-        inside = requests.sas_inside(message)
-        self._named -= Counter(_to_read(name, message))  # drops what has come to nothing
+        name, message, inside = happening.name, happening.message, happening.inside
+        self._forget_named(happening)
         match name:
             case "ike-rekey":
                 await self._rekeyed(message)
@@ -189,7 +191,14 @@ class _Session:
                         await self.reader.read_sa(sa.unique_id)
         self._orders.final(name, message)
 
-    async def _rekeyed(self, message: Tree) -> None:
+    def _forget_named(self, happening: Happening) -> None:
+        """It waits no more. One by one: thousands may be named."""
+        for ike_id in happening.to_read:
+            self._named[ike_id] -= 1
+            if self._named[ike_id] <= 0:
+                del self._named[ike_id]
+
+    async def _rekeyed(self, message: requests.Message) -> None:
         fact = requests.rekeyed(message)
         if fact is None:
             return
@@ -222,11 +231,3 @@ class _Session:
                 self._emit(events.ActionDone(action.tag))
             case _:
                 await self._orders.carry_out(action)
-
-
-def _to_read(name: str, message: Tree) -> list[int]:
-    """IKE SAs that an event tells to read anew."""
-    closed = name == "ike-updown" and message.get("up") != "yes"
-    if closed or name in {"ike-rekey", "ike-probe"} or requests.refused(message) is not None:
-        return []
-    return [sa.unique_id for sa in requests.sas_inside(message)]

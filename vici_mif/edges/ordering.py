@@ -123,11 +123,11 @@ class Ordering:
             reason = "timeout" if isinstance(error, vici.RequestTimeout) else "failed"
             self._emit(events.ActionFailed(action.tag, reason, str(error)))
 
-    def is_ours(self, message: Tree) -> bool:
+    def is_ours(self, message: requests.Message) -> bool:
         """It ends an order of this session; others may put tags on theirs."""
         return str(message.get("tag", "")).startswith(f"{self._mark}/")
 
-    def final(self, name: str, message: Tree) -> None:
+    def final(self, name: str, message: requests.Message) -> None:
         """The event that ends an order of ours, where it is one."""
         tag = str(message.get("tag", "")).partition("/")[2]
         if not self.is_ours(message) or not self._ended(tag):

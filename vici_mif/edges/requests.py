@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeAlias, assert_never
 
 from vici_mif.core import actions, events, swan
@@ -192,3 +193,23 @@ def _child_id(inside: tuple[Sa, ...]) -> int | None:
     """A child-updown event has just the one child in its section."""
     ids = [child.unique_id for sa in inside for child in sa.children]
     return ids[0] if len(ids) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of charon's, taken apart once."""
+
+    name: str
+    message: Message
+    inside: tuple[Sa, ...]
+    """The IKE SAs that it carries."""
+    to_read: tuple[int, ...]
+    """Those that it tells to read anew."""
+
+    @classmethod
+    def of(cls, name: str, message: Message) -> Happening:
+        """Raises SwanError."""
+        inside = sas_inside(message)
+        closed = name == "ike-updown" and message.get("up") != "yes"
+        none = closed or name in {"ike-rekey", "ike-probe"} or refused(message) is not None
+        return cls(name, message, inside, () if none else tuple(sa.unique_id for sa in inside))

@@ -190,6 +190,7 @@ class Daemon:
             self._feed(event)
             self._look_at_the_day()
             self._service.round(clock.monotonic(), self._health())
+            await asyncio.sleep(0)  # however many facts wait, who asks has his turn
         if mistake := self._mistake or self._executor.failure:
             raise mistake
 
@@ -245,6 +246,8 @@ class Daemon:
 
     def _note(self, event: events.Event) -> None:
         """Each fact once: a look that found what was known is none."""
+        if not self._log.verbose:
+            return  # there may be thousands of IKE SAs in it
         said = words.event(event)
         if not isinstance(event, events.Ticked) and self._is_news(event, said):
             self._log.say(f"< {said}", "debug")

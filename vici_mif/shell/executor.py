@@ -59,7 +59,7 @@ class Executor:
             if isinstance(action, actions.Say):
                 self._log.say(action.text, action.level)
                 continue
-            for line in words.action(action):
+            for line in words.action(action) if self._log.verbose else ():
                 self._log.say(f"> {line}", "debug")
             if isinstance(action, actions.PathsChanged):
                 self.hook.tell(action.changes)

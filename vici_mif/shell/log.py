@@ -16,11 +16,11 @@ class Log:
     """Lines on stderr. Under systemd the journal adds the time and reads the priority."""
 
     def __init__(self, *, verbose: bool) -> None:
-        self._verbose = verbose
+        self.verbose = verbose
         self._journal = "JOURNAL_STREAM" in os.environ
 
     def say(self, text: str, level: str = "info") -> None:
-        if level == "debug" and not self._verbose:
+        if level == "debug" and not self.verbose:
             return
         for line in text.splitlines():
             print(self._head(level) + terminal.plain(line), file=sys.stderr, flush=True)

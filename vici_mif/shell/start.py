@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import faulthandler
+import gc
 import os
 import sys
 
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     path = str(args.config or places.CONFIG_PATH)
     faulthandler.enable()  # systemd's watchdog ends by SIGABRT: where it hung stands in the journal
     settings = Settings(config, path, where.vici, where.run_dir, where.state_dir)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no later collection looks at it, in the middle of the loop
     with held:
         try:
             asyncio.run(Daemon(settings, Log(verbose=args.verbose)).run())

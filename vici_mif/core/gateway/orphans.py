@@ -72,7 +72,8 @@ class Orphans:
             family = families.of(ike_id)
             if family is None:
                 continue
-            if since_at + LOST_DELAY <= now or family.members.keys() - self._quiet.keys():
+            heard = any(member not in self._quiet for member in family.members)
+            if heard or since_at + LOST_DELAY <= now:
                 self._due.append(ike_id)
             else:
                 later.append(since_at + LOST_DELAY)

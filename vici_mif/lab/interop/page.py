@@ -20,7 +20,10 @@ _STYLE = Path(__file__).with_name("page.css")
 _KINDS = {
     "clones": ("Both ends clone", "One authentication, a tunnel for each link (RFC 7791)."),
     "fallback": ("The gateway cannot clone", "What `without_clone` chooses instead."),
-    "upgrade": ("Upgraded on the way", "Once both ends are upgraded they clone, whichever was first."),
+    "upgrade": (
+        "Upgraded on the way",
+        "Once both ends are upgraded they clone, whichever was first.",
+    ),
     "old-client": ("The client cannot clone", "Gateways are often upgraded first."),
 }
 _WORDS = {"pass": "pass", "fallback": "fallback ok", "fail": "fail", "skipped": "skipped"}
