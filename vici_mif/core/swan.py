@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -98,6 +99,7 @@ class _Reader:
             raise SwanError(f"{self.name}.{key}: not UTF-8") from None
 
 
+@lru_cache(maxsize=4096)
 def address(text: str) -> IPAddress:
     """`192.0.2.1`, `%any` and `%any6` (no address), also with `[..]:port` around it."""
     bare = {"%any": "0.0.0.0", "%any4": "0.0.0.0", "%any6": "::"}.get(text, text)  # noqa: S104

@@ -54,16 +54,6 @@ class EventUnknown(ViciError):  # noqa: N818 - named for what happened
     """This charon does not have the event."""
 
 
-class _StrictStream(FiniteStream):  # type: ignore[misc]
-    """The library takes a short read for a short value; here it is an error."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        data: bytes = super().read(size)
-        if size is not None and 0 <= size != len(data):
-            raise DeserializationException(f"{size} bytes announced, {len(data)} there")
-        return data
-
-
 def encode(tree: Mapping[str, object]) -> bytes:
     """A request's keys as charon expects them; keys without a value are left out."""
     data: bytes = Message.serialize(_plain(tree))
@@ -87,15 +77,17 @@ def _plain_value(value: object) -> object:
 def decode(payload: bytes) -> Tree:
     """A message of charon's as text; raises ProtocolError for anything out of place."""
     try:
-        raw = Message.deserialize(_StrictStream(payload))
-        complete = len(Message.serialize(raw)) == len(payload)
+        raw = Message.deserialize(FiniteStream(payload))
+        complete = Message.serialize(raw) == payload
         tree = _text(raw)
     except RecursionError as error:  # the library goes down by calling itself
         raise ProtocolError("malformed VICI message: sections too deep") from error
     except (struct.error, UnicodeDecodeError, DeserializationException) as error:
         raise ProtocolError(f"malformed VICI message: {error}") from error
-    if not complete:  # the library skips elements it does not know and keeps the last of equal keys
-        raise ProtocolError("malformed VICI message: unknown element or a name twice")
+    if not complete:
+        # The library takes what is there for a value that was announced longer, skips elements
+        # that it does not know, and keeps the last of equal keys.
+        raise ProtocolError("malformed VICI message: cut, an unknown element, or a name twice")
     return tree
 
 
