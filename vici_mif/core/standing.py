@@ -148,32 +148,53 @@ def _child_failures(peer: Peer, tunnel: Tunnel, book: Book) -> list[str]:
 
 def _working(peer: Peer, world: World, book: Book) -> Standing:
     """Up: every tunnel that is wanted carries at home. Else the first thing that is not so."""
-    seated = [t for t in peer.tunnels if t.home is not None]
-    carriers = [t for t in seated if t.carries]
-    if draining := progress.draining(peer.paths, peer.role.heir):
-        return Standing("degraded", draining, on_its_way=draining == progress.LEAVING)
-    for tunnel in carriers:
-        if tunnel.home is not None and tunnel.current != tunnel.home:
-            if peer.paths.is_drained(tunnel.home):
-                continue
-            where = tunnel.current or "an address that is gone"
-            return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
-    built = len(carriers) if peer.shape.per_path else len(seated)
-    wanted = min(peer.shape.limit, progress.wanted(peer.tunnels, peer.paths))
-    if built < wanted:
-        refused = book.failure(("clone", peer.name))
-        said = f": {refused.text or refused.reason}" if refused else ""
-        state: PeerState = "up" if refused and refused.reason == "limit" else "degraded"
-        return Standing(state, f"{built} of {wanted} tunnels{said}", on_its_way=not said)
-    failures = [f for t in carriers for f in _child_failures(peer, t, book)]
-    if failures:
-        return Standing("degraded", failures[0])
+    lacks = _leaving(peer) or _away(peer) or _unbuilt(peer, book) or _unopened(peer, book)
+    if lacks is not None:
+        return lacks
     if peer.unloaded:
         why = f"charon has no connection {peer.name} any more; its tunnels stay while they live"
         return Standing("degraded", why)
     drained = progress.drained(world.orders, peer.name, peer.paths)
     why = peer.shape.why or _why_no_spare(peer, book)
     return Standing("up", "; ".join(filter(None, [drained, why])))
+
+
+def _seated(peer: Peer) -> list[Tunnel]:
+    return [tunnel for tunnel in peer.tunnels if tunnel.home is not None]
+
+
+def _leaving(peer: Peer) -> Standing | None:
+    draining = progress.draining(peer.paths, peer.role.heir)
+    on_its_way = draining == progress.LEAVING
+    return Standing("degraded", draining, on_its_way) if draining else None
+
+
+def _away(peer: Peer) -> Standing | None:
+    for tunnel in _seated(peer):
+        if not tunnel.carries or tunnel.current == tunnel.home:
+            continue
+        if tunnel.home is not None and not peer.paths.is_drained(tunnel.home):
+            where = tunnel.current or "an address that is gone"
+            return Standing("degraded", f"the tunnel of {tunnel.home} is on {where}")
+    return None
+
+
+def _unbuilt(peer: Peer, book: Book) -> Standing | None:
+    seated = _seated(peer)
+    built = sum(t.carries for t in seated) if peer.shape.per_path else len(seated)
+    wanted = min(peer.shape.limit, progress.wanted(peer.tunnels, peer.paths))
+    if built >= wanted:
+        return None
+    refused = book.failure(("clone", peer.name))
+    said = f": {refused.text or refused.reason}" if refused else ""
+    state: PeerState = "up" if refused and refused.reason == "limit" else "degraded"
+    return Standing(state, f"{built} of {wanted} tunnels{said}", on_its_way=not said)
+
+
+def _unopened(peer: Peer, book: Book) -> Standing | None:
+    carriers = (tunnel for tunnel in _seated(peer) if tunnel.carries)
+    failures = [f for tunnel in carriers for f in _child_failures(peer, tunnel, book)]
+    return Standing("degraded", failures[0]) if failures else None
 
 
 def _why_no_spare(peer: Peer, book: Book) -> str:
