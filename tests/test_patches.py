@@ -194,3 +194,9 @@ def test_the_mutants_apply_to_the_top_of_the_newest_series(tmp_path: Path) -> No
     tree.apply_series(series_files.read(directory), at)
     for mutant in MUTANTS:
         tree.apply(mutant.patch, at)
+
+
+def test_no_mutants_are_no_proof(tmp_path: Path) -> None:
+    """A directory that is mistyped is said before anything is built."""
+    with pytest.raises(BuildError, match="no patch is there"):
+        mutants.read(tmp_path / "nowhere")

@@ -23,8 +23,10 @@ class Mutant:
 
 
 def read(directory: Path) -> list[Mutant]:
-    """All mutants of a directory."""
+    """All mutants of a directory. Raises BuildError where there is none: it would prove nothing."""
     texts = {path.name: path.read_text() for path in sorted(directory.glob("*.patch"))}
+    if not texts:
+        raise BuildError(f"{directory}: no patch is there")
     return [parse(Patch(name, text)) for name, text in texts.items()]
 
 

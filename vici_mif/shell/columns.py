@@ -31,6 +31,8 @@ Rates = Mapping[tuple[str, str], tuple[float, float]]
 def lines(peer: PeerStatus, now: datetime, width: int | None, rates: Rates | None) -> list[str]:
     """A row for each path, one more for each tunnel that is parked there or nowhere."""
     rows = list(_rows(peer, now, rates))
+    if not rows:
+        return []
     wide = table([WIDE, *(_cells(row, WIDE) for row in rows)])
     if width is None or all(len(line) <= width for line in wide):
         return wide
