@@ -222,7 +222,8 @@ def journal(config: str) -> list[str]:
     return written([Started(wish), Asked(fact, 1.0, Planner(wish).handle(fact, 1.0))])
 
 
-def test_replay_of_a_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gateways_journal_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no connection of its own that something could be about."""
     (tmp_path / "journal.jsonl").write_text("".join(journal(GATEWAY)))
 
     assert main(["replay", "--events", str(tmp_path)]) == 0

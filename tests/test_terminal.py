@@ -46,7 +46,7 @@ def status() -> Status:
     return Status(daemon=daemon, peers=(), gateway=gateway, orders=(order,))
 
 
-def test_status() -> None:
+def test_the_status_is_harmless() -> None:
     """The table of families, and of orders."""
     assert harmless(render.status(status(), datetime.now(UTC)))
 
@@ -60,13 +60,16 @@ def test_json_says_the_same() -> None:
     assert json.loads(terminal.escaped('"\U000e0001"')) == "\U000e0001"
 
 
-def test_events() -> None:
+def test_an_event_is_harmless() -> None:
+    """Whoever follows the events sees them in a terminal too."""
     assert harmless(following.line(Notice(kind="said", text=f"{EVIL} came")))
 
 
-def test_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     """Also what charon repeats of a peer."""
     Log(verbose=False).say(f"refused: {EVIL}", "warning")
     complain(f"no such peer {EVIL}", 64)
 
-    assert all(map(harmless, capsys.readouterr().err.splitlines()))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(map(harmless, lines))
