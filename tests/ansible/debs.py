@@ -10,25 +10,24 @@ import yaml
 
 from tests.ansible.plays import COLLECTION
 
-NEWER = ".1"
 
-
-def newer(debs: Path, into: Path, names: list[str]) -> Path:
+def newer(debs: Path, into: Path, names: list[str], suffix: str = ".1") -> Path:
     """The packages of these names with a later version."""
     into.mkdir()
     for name in names:
         deb = next(debs.glob(f"{name}_*.deb"))
-        _repack(deb, deb.name.split("_")[1], into)
+        version = deb.name.split("_")[1]
+        _repack(deb, version, version + suffix, into)
     return into
 
 
-def _repack(deb: Path, version: str, into: Path) -> None:
+def _repack(deb: Path, version: str, later: str, into: Path) -> None:
     tree = into / "tree"
     subprocess.run(["dpkg-deb", "--raw-extract", str(deb), str(tree)], check=True)
     control = tree / "DEBIAN/control"
     # their own version, and that of each other where they depend on it
-    control.write_text(control.read_text().replace(version, version + NEWER))
-    made = into / deb.name.replace(version, version + NEWER)
+    control.write_text(control.read_text().replace(version, later))
+    made = into / deb.name.replace(version, later)
     subprocess.run(
         ["dpkg-deb", "-Znone", "--build", "--root-owner-group", str(tree), str(made)],
         check=True,

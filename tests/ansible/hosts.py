@@ -36,14 +36,15 @@ class Said:
 class Host:
     """One container."""
 
-    def __init__(self, engine: Any, name: str, image: str) -> None:
+    def __init__(self, engine: Any, name: str, image: str, network: str = "none") -> None:
+        """`network`: of the engine, where packages have to be fetched."""
         self.name = name
         self._container = engine.containers.run(
             image,
             name=name,
             hostname=name,
             detach=True,
-            network_mode="none",
+            network_mode=network,
             cap_add=["NET_ADMIN"],
             devices=["/dev/net/tun"],
             sysctls=SYSCTLS,

@@ -80,10 +80,10 @@ class Ansible:
         (self.directory / "inventory.yml").write_text(json.dumps(groups, indent=1))
 
     @contextmanager
-    def another(self, group: str, name: str) -> Iterator[None]:
-        """One more host in a group, after the others, that nobody can reach."""
+    def another(self, group: str, name: str, **variables: Any) -> Iterator[None]:
+        """One more host in a group, after the others; without variables nobody can reach it."""
         groups = copy.deepcopy(self._groups)
-        groups[group]["hosts"][name] = {}
+        groups[group]["hosts"][name] = variables
         self._write(groups)
         try:
             yield

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variables and tags that README's inventory does not use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.ansible.hosts import pings
+from tests.ansible.plays import Run
+from tests.ansible.rollout import GATEWAY, TARGET
+from tests.ansible.site import Site
+from tests.ansible.test_rollout import FILES, wished
+from tests.namespace import eventually
+
+pytestmark = pytest.mark.long
+
+CONTROLLER = {"version": 1, "gateway": {"connections": ["rw"], "source_check": "count"}}
+
+
+@pytest.fixture
+def watched(site: Site) -> Iterator[Run]:
+    """The gateway with a controller beside its charon; afterwards without, as before."""
+    try:
+        yield site.ansible.play("vici_mif.ipsec.gateways", gateway_controller=CONTROLLER)
+    finally:
+        site.gateway.run("systemctl", "disable", "--now", "vici-mif.service")
+        site.gateway.run("vici-mif", "down")
+        site.gateway.run("rm", "-f", "/etc/vici-mif/config.yaml")
+
+
+def gateway_of(site: Site) -> dict[str, Any]:
+    """The part of the gateway's status about those that came."""
+    found = json.loads(site.gateway.run("vici-mif", "status", "--json").out)["gateway"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_gateway_with_a_controller_shows_its_families(site: Site, watched: Run) -> None:
+    """Started, enabled, and in force; a second run changes nothing, and no run stops it."""
+    before = site.tunnels()
+    assert watched.code == 0, watched.text
+    with pings(site.client, TARGET) as counted:
+        eventually(lambda: gateway_of(site)["families"] != [], 30)
+        told = gateway_of(site)
+        again = site.ansible.play("vici_mif.ipsec.gateways", gateway_controller=CONTROLLER)
+        without = site.ansible.play("vici_mif.ipsec.gateways")
+
+    (family,) = told["families"]
+    assert family["identity"] == "branch1.example.org"
+    assert family["tunnels"] == len(site.info(GATEWAY)["tunnels"])
+    assert (told["sources"]["mode"], told["sources"]["why"]) == ("count", "")
+    assert (again.changed(GATEWAY), without.changed(GATEWAY)) == ([], [])
+    for state in ("is-active", "is-enabled"):
+        assert site.gateway.run("systemctl", state, "vici-mif.service").code == 0
+    assert site.tunnels() == before
+    assert counted["received"] == counted["sent"]
+
+
+def ran(run: Run) -> set[str]:
+    """Names of tasks, without their roles."""
+    return {result.task.rpartition(" : ")[2] for result in run.results[GATEWAY]}
+
+
+def test_only_the_configuration(site: Site) -> None:
+    """By tags: nothing is installed nor looked for; loaded, and taken back where it is broken."""
+    before, files = site.tunnels(), [site.gateway.read(file) for file in FILES["gateway"]]
+    tags = ("--tags", "gateway_configure,gateway_run")
+    more = wished("gateway", "connections")
+    more["rw2"] = {**more["rw"], "pools": "rw2"}
+    pools = wished("gateway", "pools") | {"rw2": {"addrs": "10.223.0.0/24"}}
+    run = site.ansible.play(
+        "vici_mif.ipsec.gateways", *tags, gateway_connections=more, gateway_pools=pools
+    )
+    loaded = site.connections()
+    more["rw2"]["remote_adrs"] = "192.0.2.2"
+    broken = site.ansible.play("vici_mif.ipsec.gateways", *tags, gateway_connections=more)
+    kept = site.connections()
+    back = site.ansible.play("vici_mif.ipsec.gateways", *tags)
+
+    assert (run.code, back.code) == (0, 0), run.text + back.text
+    assert ran(run).isdisjoint(
+        {"Install what the controller needs", "Write the systemd units", "See what is held back"}
+    )
+    assert loaded == kept == ["rw", "rw2"]
+    assert "The configuration from before is in force again." in broken.failures(GATEWAY)
+    assert site.connections() == ["rw"]
+    assert [site.gateway.read(file) for file in FILES["gateway"]] == files
+    assert site.tunnels() == before
+
+
+def test_only_the_programs(site: Site) -> None:
+    """By its tag: what is wished of the configuration waits."""
+    more = wished("gateway", "connections")
+    more["rw2"] = more["rw"]
+    run = site.ansible.play(
+        "vici_mif.ipsec.gateways", "--tags", "gateway_install", gateway_connections=more
+    )
+
+    assert (run.code, run.changed(GATEWAY)) == (0, [])
+    assert "See what is held back" in ran(run)
+    assert "Write connections and pools" not in ran(run)
+    assert site.connections() == ["rw"]
