@@ -62,7 +62,13 @@ EXAMPLES = r"""
     path: wwan0
     state: drained
 
-- name: Use it again
+- name: Leave a gateway for another one that protects the same
+  vici_mif.ipsec.mif_path:
+    peer: hq
+    path: "*"
+    state: drained
+
+- name: Use the modem again
   vici_mif.ipsec.mif_path:
     path: wwan0
 
