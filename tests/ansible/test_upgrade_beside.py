@@ -76,11 +76,13 @@ def states(site: Site) -> dict[str, str]:
     return {peer["name"]: peer["state"] for peer in site.status()["peers"]}
 
 
-def upgrade(site: Site, packages: Path) -> Run:
-    """The first gateway, whose client is named."""
+def upgrade(site: Site, packages: Path, *more: str) -> Run:
+    """The first gateway, whose client is named; the configuration is left alone."""
+    clients = dict.fromkeys((CLIENT, *more), "hq")
+    tags = ("--tags", "gateway_install,gateway_run")
     return site.ansible.play(
-        "vici_mif.ipsec.gateways", "--limit", GATEWAY,
-        gateway_packages=str(packages), gateway_upgrade=True, gateway_clients={CLIENT: "hq"},
+        "vici_mif.ipsec.gateways", "--limit", GATEWAY, *tags,
+        gateway_packages=str(packages), gateway_upgrade=True, gateway_clients=clients,
     )  # fmt: skip
 
 
@@ -106,16 +108,21 @@ def test_a_client_that_cannot_leave_keeps_the_gateway_as_it_is(
 def test_clients_leave_a_gateway_before_its_charon_is_replaced(
     site: Site, second: Host, packages: Path
 ) -> None:
-    """Under traffic: they go to the other one and come back, and not one packet is lost."""
+    """Under traffic: they go to the other one and come back, and not one packet is lost.
+
+    A client that cannot be reached is told, and stops nobody.
+    """
     installed = version(site.gateway)
     with pings(site.client, TARGET) as counted:
-        run = upgrade(site, packages)
+        with site.ansible.another("clients", "away"):
+            run = upgrade(site, packages, "away")
         eventually(lambda: states(site) == {"hq": "up", "backup": "standby"}, 60)
     again = upgrade(site, packages)
 
     assert run.code == 0, run.text
     moved = [task.rpartition(" : ")[2] for task in run.changed(GATEWAY)]
     assert {"Let clients go to another gateway", "Let clients come back"} <= set(moved)
+    assert run.task(GATEWAY, "Say who could not be asked")["msg"].endswith(": away")
     assert version(site.gateway) != installed
     assert version(site.gateway).endswith(".2")
     assert second.run("swanctl", "--list-sas").out.strip() == ""
