@@ -37,11 +37,13 @@ def both() -> dict[str, Any]:
     found = copy.deepcopy(inventory()["clients"]["vars"])
     connections, wish = found["client_connections"], found["client_controller"]["connections"]
     addresses = [f"{net}.1" for net in LINKS.values()]
+    # a busy machine starves tunnels for tenths of a second, and no path shall fail for that here
+    wish["hq"]["probe"]["profile"] = "relaxed"
+    wish["hq"]["hold_down"] = "2s"
     connections["backup"] = {**connections["hq"], "remote_addrs": addresses}
     wish["backup"] = {
-        **wish["hq"], "links": [*LINKS], "remotes": {"use": addresses}, "hold_down": "2s",
+        **wish["hq"], "links": [*LINKS], "remotes": {"use": addresses},
     }  # fmt: skip
-    wish["hq"]["hold_down"] = "2s"
     return {
         "client_connections": connections,
         "client_controller": found["client_controller"],
@@ -99,7 +101,7 @@ def test_a_client_that_cannot_leave_keeps_the_gateway_as_it_is(
         second.run("systemctl", "start", "strongswan", check=True)
 
     assert run.code != 0
-    assert "the drain waits: no other path works" in run.failures(GATEWAY)
+    assert "ordered; eth0/192.0.2.1: the drain " in run.failures(GATEWAY)
     assert (version(site.gateway), site.status()["orders"]) == (installed, [])
     assert site.tunnels()[0] == before[0]
     assert counted["received"] == counted["sent"] > 100

@@ -320,6 +320,7 @@ def test_a_host_is_set_up_as_the_pages_say(packages: tuple[str, Packages], tmp_p
     with host(suite, "byhand", "10.4.0.1", tmp_path / "vici") as clean:
         deliver_to(clean, built)
         clean.copy("/root/wheelhouse", {p.name: p.read_bytes() for p in house.iterdir()})
+        clean.write("/etc/apt/preferences.d/vici-mif", HOLD)
         clean.write("/etc/apt/apt.conf.d/90yes", 'APT::Get::Assume-Yes "true";\n')
         for page in ("charon.md", "operating.md"):
             clean.run("cd /root; set -ex\n" + documented(page))
