@@ -179,9 +179,9 @@ def test_it_applies_to_the_bare_release(directory: Path, tmp_path: Path) -> None
 def test_there_are_mutants_for_what_matters_most() -> None:
     """Each is one line, and named after what it breaks."""
     expected = (
-        "check-cookie check-flood check-late collision cookie2 families generation lease-limit "
-        "lease-place lease-twice lease limit move-rekey override policy-gap rate-login "
-        "spi-direction"
+        "after-again after-window check-cookie check-flood check-late collision cookie2 families "
+        "generation lease-limit lease-place lease-twice lease limit move-rekey override policy-gap "
+        "rate-login spi-direction"
     )
     assert [mutant.patch.name.removesuffix(".patch") for mutant in MUTANTS] == expected.split()
 
