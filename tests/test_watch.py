@@ -34,6 +34,9 @@ WITHOUT_RICH = (
     "from vici_mif.shell.cli import main; sys.exit(main(sys.argv[1:]))"
 )
 
+LISTENING = ("env", "--default-signal=INT")
+"""A shell lets what it starts in the background ignore it, and so do its children."""
+
 
 class Terminal:
     """A terminal of 80 × 24 with `status --watch` on it."""
@@ -43,8 +46,8 @@ class Terminal:
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         os.set_blocking(self._near, False)
         self._child = subprocess.Popen(
-            [sys.executable, *(before or ("-m", "vici_mif")), "status", "--watch", "--run-dir",
-             str(run_dir)],
+            [*LISTENING, sys.executable, *(before or ("-m", "vici_mif")),
+             "status", "--watch", "--run-dir", str(run_dir)],
             cwd=ROOT, stdin=far, stdout=far, stderr=far, start_new_session=True,
             env=os.environ | {"TERM": "xterm-256color"},
         )  # fmt: skip
@@ -123,7 +126,10 @@ def test_into_a_pipe(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "vici_mif", "status", "--watch", "--json"]
     with controller(tmp_path, "up"):
         child = subprocess.Popen(
-            [*argv, "--run-dir", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*LISTENING, *argv, "--run-dir", str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert child.stdout is not None
         looks = [json.loads(child.stdout.readline()) for _ in range(2)]
