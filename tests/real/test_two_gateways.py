@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import Controller, ping, running
+from tests.real.under_ping import Pinging
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.wires.impair import DOWN
 
@@ -56,22 +56,6 @@ def pinging(lab: Lab) -> Iterator[list[float]]:
         said, _ = child.communicate(timeout=10)
     times = [float(at) for at in re.findall(r"^\[([\d.]+)\].*time=", said, re.MULTILINE)]
     gaps.extend(b - a for a, b in itertools.pairwise(times))
-
-
-@contextmanager
-def counting(lab: Lab) -> Iterator[dict[str, int]]:
-    """Unbound pings, 100 a second; afterwards how many were sent and answered."""
-    counted: dict[str, int] = {}
-    argv = ["ping", "-n", "-q", "-i", "0.01", SERVER]
-    child = lab.client.spawn("ping", argv, stdout=subprocess.PIPE, text=True)
-    try:
-        yield counted
-    finally:
-        child.send_signal(signal.SIGINT)
-        said, _ = child.communicate(timeout=10)
-    found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
-    assert found, said
-    counted.update(sent=int(found[1]), received=int(found[2]))
 
 
 def test_the_standby_costs_its_gateway_nothing(client: Controller) -> None:
@@ -139,7 +123,7 @@ def test_down_is_about_one_peer(client: Controller) -> None:
 def test_a_gateway_is_left_before_it_is_closed(client: Controller) -> None:
     """`path drain hq "*"` and back: no ping is lost, and the gateway that is left knows nobody."""
     lab = client.lab
-    with counting(lab) as counted:
+    with Pinging(lab, "", SERVER) as pings:
         left = client.command("path", "drain", "hq", "*")
         assert (left.returncode, owners(lab)) == (0, {"backup"}), left.stdout + left.stderr
         eventually(lambda: rig.sas(lab, "gateway") == [])
@@ -147,7 +131,7 @@ def test_a_gateway_is_left_before_it_is_closed(client: Controller) -> None:
         client.until(lambda p: p.state == "up")
         client.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")
 
-    assert counted["received"] == counted["sent"] > 500
+    assert pings.lost == 0
 
 
 def test_the_controller_dies_while_the_standby_carries(client: Controller) -> None:
