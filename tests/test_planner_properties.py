@@ -169,6 +169,20 @@ def all_well(world: World) -> None:
     gateway=Gateway(clones=False, max_clones=0, childless=False),
     happenings=[("run", 1.0), ("wish", {"eth1"})],
 )
+@example(  # rules that were not taken in time, and then not wished any more
+    text=probed(THREE, "relaxed"),
+    connection=replace(ROAD_WARRIOR, remote_addrs=REMOTES[:1]),
+    gateway=Gateway(clones=False, max_clones=0, childless=True),
+    happenings=[
+        ("run", 0.5265518044324066),
+        *[("down", "eth0")] * 3,
+        ("undrain", "eth0"),
+        ("down", "eth0"),
+        ("charon", False),
+        ("drain", "eth0"),
+        ("run", 0.5265518044324066),
+    ],
+)
 def test_nothing_raises_and_the_wish_is_reached(
     text: str, connection: Connection, gateway: Gateway, happenings: list[tuple[str, object]]
 ) -> None:

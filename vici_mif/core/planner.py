@@ -233,6 +233,7 @@ class Planner:
             outcome.failed(peer, turn, request, event.reason, event.text)
         else:
             self._book.fail(request.key, turn.now, event.reason, event.text)
+            self._upkeep.failed(request)
             self._roster.ended(turn, request)
 
     # --- one step --------------------------------------------------------------

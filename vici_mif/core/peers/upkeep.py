@@ -23,6 +23,8 @@ class Upkeep:
         self._done: dict[str, object] = {"watch": (), "orders": (), "footprints": ()}
         """What was carried out last, by the kind of request. Rules and guard are not known
         before: a killed predecessor may have left something, so an empty wish is said once, too."""
+        self._unsure: set[str] = set()
+        """Kinds of which a request failed since."""
 
     # --- what is so ----------------------------------------------------------
 
@@ -42,13 +44,18 @@ class Upkeep:
                 | StoreOrders(_, wish) | KeepFootprints(_, wish)
             ):  # fmt: skip
                 self._done[str(request.key[0])] = wish
+                self._unsure.discard(str(request.key[0]))
                 return True
             case _:
                 return False
 
+    def failed(self, request: Request) -> None:
+        """Nobody knows how much of it stands: also what stood before is asked for again."""
+        self._unsure.add(str(request.key[0]))
+
     def has(self, kind: str, wish: object) -> bool:
         """It is as wished."""
-        return kind in self._done and self._done[kind] == wish
+        return kind in self._done and kind not in self._unsure and self._done[kind] == wish
 
     @property
     def begun(self) -> bool:
