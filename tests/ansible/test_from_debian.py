@@ -46,12 +46,18 @@ def stock(engine: Any, image: str, debs: Path, wheels: Path, tmp_path: Path) -> 
         ansible.install()
         first = ansible.roll_out(**STOCK)
         for run in first.values():
-            if run.code and any(word in run.text for word in UNREACHED):
-                pytest.skip("Debian's archive cannot be reached from a container")
+            if run.code and (line := unreached(run.text)):
+                pytest.skip(f"Debian's archive cannot be reached from a container: {line}")
         yield Site(ansible, gateway, client, first)
     finally:
         for host in hosts:
             host.remove()
+
+
+def unreached(text: str) -> str:
+    """The line by which apt says so."""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if any(word in line for word in UNREACHED)), "")
 
 
 def held(host: Host) -> list[str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from vici_mif.lab.interop import images, implementations
+
 ROOT = Path(__file__).parent.parent.parent
-SKIPPED = 69
 _HERE = Path(__file__).parent
 
 Needs = Callable[..., None]
@@ -27,14 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def engine() -> None:
     """An engine that answers: `DOCKER_HOST` leads to it."""
-    if os.geteuid():
-        pytest.skip("needs root: pushes interfaces into containers")
-    done = subprocess.run(
-        [ROOT / "scripts/docker-engine"], capture_output=True, text=True, check=False
-    )
-    if done.returncode == SKIPPED:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
+    done = _scripted("docker-engine")
     if host := re.search(r"DOCKER_HOST=(\S+)", done.stdout):
         os.environ["DOCKER_HOST"] = host[1]
 
@@ -42,9 +36,6 @@ def engine() -> None:
 @pytest.fixture(scope="session")
 def needs_images(engine: None) -> Needs:
     """Builds images by the names of docker/implementations.json; what is built is quick."""
-    # docker is no dependency of a checkout's other tests
-    from vici_mif.lab.interop import images, implementations
-
     known = implementations.read(ROOT / "docker" / "implementations.json")
 
     def build(*names: str) -> None:
@@ -56,10 +47,28 @@ def needs_images(engine: None) -> Needs:
     return build
 
 
+def compose() -> list[str]:
+    """The command; Debian 12's has another name."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        try:
+            done = subprocess.run([*command, "version"], capture_output=True, check=False)
+        except FileNotFoundError:
+            continue
+        if done.returncode == 0:
+            return command
+    pytest.skip("no docker compose: install docker-compose (scripts/packages rig)")
+
+
 def has_image(suite: str) -> None:
     """The clean system of a suite that images are built on."""
-    command = [ROOT / "scripts/base-image", suite]
+    _scripted("base-image", suite)
+
+
+def _scripted(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a script of ours did; the test is skipped with the reason that it gives."""
+    command = [ROOT / "scripts" / name, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == SKIPPED:
-        pytest.skip(done.stderr.strip())
+    if done.returncode == os.EX_UNAVAILABLE:
+        pytest.skip(images.reason(done.stderr))
     assert done.returncode == 0, done.stderr
+    return done

@@ -41,7 +41,7 @@ def test_a_builder_takes_the_dockerfile(builder: str, tag: str, needs_images: Ne
     words = ["build", "-f", "docker/Dockerfile", "--target", "controller", "--tag", tag, "."]
     done = _docker(*words, kit=BUILDERS[builder])
     if MISSING in done.stderr:
-        pytest.skip(f"no BuildKit: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip("no BuildKit: docker has no buildx here")
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
     said = _docker("run", "--rm", tag, "sh", "-c", f"{CHARON} --version && vici-mif --version")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.conftest import ROOT, Needs
+from tests.docker.conftest import ROOT, Needs, compose
 from tests.namespace import eventually
 
 pytest.importorskip("docker.errors")
@@ -55,21 +55,10 @@ class Project:
         return bool(state["Health"]["Status"] == "healthy")
 
 
-def _compose() -> list[str]:
-    for command in (["docker", "compose"], ["docker-compose"]):
-        try:
-            done = subprocess.run([*command, "version"], capture_output=True, check=False)
-        except FileNotFoundError:
-            continue
-        if done.returncode == 0:
-            return command
-    pytest.skip("no docker compose: install docker-compose (scripts/packages rig)")
-
-
 @pytest.fixture(scope="module")
 def project(needs_images: Needs) -> Iterator[Project]:
     needs_images("ours-6.1.0")
-    project = Project(_compose(), f"rig-test-{os.getpid()}")
+    project = Project(compose(), f"rig-test-{os.getpid()}")
     try:
         project("up", "-d")
         yield project

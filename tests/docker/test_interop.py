@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,11 @@ OURS = "ours-6.1.0"
 KINDS = {"one-clone": "clones"}
 
 
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: pushes interfaces into containers"
+)
+
+
 def _play(out: Path, *names: str, scenarios: str) -> Results:
     known = implementations.read(ROOT / "docker" / "implementations.json")
     client, gateway = ({name: known[name]} for name in names)
@@ -28,6 +34,7 @@ def _play(out: Path, *names: str, scenarios: str) -> Results:
     return run.run(plan.Plan("docker", client, gateway, found, out, before), print)
 
 
+@needs_root
 @pytest.mark.timeout(900)
 def test_a_clone_in_containers(needs_images: Needs, tmp_path: Path) -> None:
     """The cell holds, says what was seen, and keeps what it was judged by."""
@@ -46,6 +53,7 @@ def test_a_clone_in_containers(needs_images: Needs, tmp_path: Path) -> None:
     assert "N(CLONE_IKE_SA)" in (tmp_path / "index.html").read_text()
 
 
+@needs_root
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_gateway_of_debian(needs_images: Needs, tmp_path: Path) -> None:
@@ -58,6 +66,7 @@ def test_a_gateway_of_debian(needs_images: Needs, tmp_path: Path) -> None:
     assert told == {"one-clone": "unsupported", "gateway-cannot-clone": "fallback"}
 
 
+@needs_root
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_both_are_upgraded_one_after_the_other(needs_images: Needs, tmp_path: Path) -> None:

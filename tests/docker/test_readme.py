@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,19 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests import readme
-from tests.docker.conftest import ROOT, Needs, has_image
+from tests.docker.conftest import ROOT, Needs, compose, has_image
 from vici_mif.build.charon import default_patches
 from vici_mif.build.deb import series_for
 from vici_mif.build.wheelhouse import PYTHONS
 
 
 def composed(lines: list[str]) -> list[str]:
-    """Debian 12's compose has another name."""
-    compose = ["docker", "compose", "version"]
-    own = subprocess.run(compose, capture_output=True, check=False).returncode == 0
-    if not own and not shutil.which("docker-compose"):
-        pytest.skip("no docker compose: install docker-compose (scripts/packages rig)")
-    return [line if own else line.replace("docker compose", "docker-compose") for line in lines]
+    """They name the command that is here."""
+    here = " ".join(compose())
+    return [line.replace("docker compose", here) for line in lines]
 
 
 @pytest.fixture
@@ -51,7 +47,7 @@ def alone(environment: dict[str, str]) -> Iterator[None]:
 def typed(
     lines: list[str], environment: dict[str, str], seconds: float
 ) -> subprocess.CompletedProcess[str]:
-    """In one shell, in the tree; all of them have to succeed."""
+    """In one shell, in the tree; all of them have to succeed, or to say what out there is gone."""
     done = subprocess.run(
         ["bash", "-c", "\n".join(["set -ex", *lines])],
         cwd=ROOT,
@@ -61,6 +57,10 @@ def typed(
         timeout=seconds,
         check=False,
     )
+    if "skipped: " in done.stderr:
+        words = ("vici-mif: ", "skipped: ")
+        said = [line for line in done.stderr.splitlines() if any(word in line for word in words)]
+        pytest.skip("; ".join(said[-2:]))
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -86,9 +86,7 @@ def test_packages_and_wheels_are_made(engine: None, environment: dict[str, str])
     """Below dist/: packages of each suite with every patch of its series, wheels for its Python."""
     for suite in PYTHONS:
         has_image(suite)
-    done = typed(readme.commands("On Debian's strongSwan"), environment, 7000)
-    if "skipped: " in done.stderr:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
+    typed(readme.commands("On Debian's strongSwan"), environment, 7000)
 
     for suite, python in PYTHONS.items():
         wanted = {f"debian/patches/vici-mif/{name}" for name in patches(suite)}

@@ -192,6 +192,13 @@ def test_what_is_gone_out_there_is_told_from_an_error(who: str) -> None:
     assert not images.outside("gcc: error: no such file\nmake: *** [all] Error 2")
 
 
+def test_the_reason_of_a_script_is_its_own_last_word() -> None:
+    """Whatever the programs that it called printed before."""
+    noise = "E: could not get lock\nskipped: no image of trixie\n"
+    assert images.reason(noise) == "no image of trixie"
+    assert images.reason("no word of it\n") == "no word of it"
+
+
 def test_images_know_the_scenarios_of_the_rig() -> None:
     """`endpoint check` by name, as the scenarios' kinds say; 127 to what nobody knows."""
     endpoint = str(ROOT / "docker" / "endpoint")

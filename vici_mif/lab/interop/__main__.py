@@ -15,8 +15,6 @@ from vici_mif.lab.interop import images, implementations, plan, run, table
 from vici_mif.lab.interop.implementations import Implementation, Role
 from vici_mif.lab.interop.results import Results
 
-UNAVAILABLE = 69
-"""Of sysexits.h: something of the outside world is missing, whoever tests may skip."""
 STANDARD = ["ours-6.1.0"]
 _KIND = {"docker": "image", "netns": "netns"}
 """Backend -> what an implementation must say of itself to be there."""
@@ -41,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         status: int = args.run(args)
     except images.SkippedError as error:
         print(f"skipped: {error}", file=sys.stderr)
-        return UNAVAILABLE
+        return os.EX_UNAVAILABLE
     except LabError as error:
         print(f"interop: {error}", file=sys.stderr)
         return 1

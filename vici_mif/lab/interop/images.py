@@ -95,7 +95,7 @@ def wheels(into: Path, suites: Sequence[str]) -> None:
     try:
         wheelhouse.fill(into, [wheelhouse.PYTHONS[suite] for suite in suites])
     except UnavailableError as error:
-        raise SkippedError(f"skipped: {error}") from error
+        raise SkippedError(str(error)) from error
     except BuildError as error:
         raise LabError(str(error)) from error
 
@@ -121,13 +121,19 @@ def _run(command: Sequence[str], what: str, extra: Mapping[str, str] | None = No
         command, cwd=ROOT, env={**os.environ, **(extra or {})}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
-    if done.returncode == 69:
-        raise SkippedError(done.stdout.strip())
+    if done.returncode == os.EX_UNAVAILABLE:
+        raise SkippedError(reason(done.stdout))
     if done.returncode and (line := outside(done.stdout)):
         raise SkippedError(f"{what}: {line}")
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-25:])
         raise LabError(f"{what}: `{' '.join(command[:3])} …` ended with {done.returncode}:\n{end}")
+
+
+def reason(text: str) -> str:
+    """Why a script of ours ended with `os.EX_UNAVAILABLE`: the last line that says "skipped: "."""
+    told = [line for line in text.splitlines() if "skipped: " in line]
+    return told[-1].partition("skipped: ")[2] if told else text.strip()
 
 
 def outside(text: str) -> str:
@@ -140,4 +146,4 @@ def _output(command: Sequence[str]) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except FileNotFoundError as error:
-        raise SkippedError(f"skipped: no {command[0]} (scripts/packages rig)") from error
+        raise SkippedError(f"no {command[0]} (scripts/packages rig)") from error
