@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,28 @@ async def test_endless_line(tmp_path: Path) -> None:
         after = await put(tmp_path, "control.sock", b'{"ask": "status"}\n')
 
     assert after["ok"] is True
+
+
+async def test_readers_have_a_bound(tmp_path: Path) -> None:
+    """One more than `MOST` is told so; root's socket still answers, and a place becomes free."""
+    async with controller(tmp_path):
+        path = tmp_path / "status.sock"
+        held = [await asyncio.open_unix_connection(path) for _ in range(control.MOST)]
+        for reader, writer in held:
+            writer.write(b'{"ask": "status"}\n')
+            await reader.readline()
+
+        refused = await put(tmp_path, "status.sock", b"")
+        assert (refused["ok"], "64 others" in refused["error"]) == (False, True)
+        assert (await put(tmp_path, "control.sock", b'{"ask": "down"}\n'))["ok"]
+
+        free = partial(put, tmp_path, "status.sock", b'{"ask": "status"}\n')
+        held.pop()[1].close()
+        async with asyncio.timeout(5):
+            while not (await free())["ok"]:  # noqa: ASYNC110 - it is told by asking only
+                await asyncio.sleep(0.01)
+        for _, writer in held:
+            writer.close()
 
 
 def test_no_controller(tmp_path: Path) -> None:

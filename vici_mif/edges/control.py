@@ -21,8 +21,11 @@ from typing import Any, TypeAlias
 Question: TypeAlias = dict[str, Any]
 Answer: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Question], Awaitable[Answer]]
+Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LINE_LIMIT = 64 * 1024  # of a question; an answer may be as long as it is
+MOST = 64
+"""Connections to `status.sock` at the same time: more are told so and closed."""
 NAMESPACE = "\0vici-mif/controller"
 CREDENTIALS = struct.Struct("3i")
 """Process, user, group."""
@@ -51,6 +54,7 @@ class ControlServer:
         self._handle = handle
         self._harmless = frozenset(harmless)
         self._servers: list[asyncio.Server] = []
+        self._readers = 0
 
     async def start(self) -> str | None:
         """Listen on both; returns a warning when the group cannot be let in."""
@@ -59,8 +63,8 @@ class ControlServer:
         except OSError as error:
             raise ControlError(f"{self._run_dir}: {error.strerror}") from error
         gid = _group_id(self._group)
-        await self._listen(CONTROL, None)
-        await self._listen(STATUS, self._harmless)
+        await self._listen(CONTROL, self._serve)
+        await self._listen(STATUS, self._serve_readers)
         if gid is None:
             return f"group '{self._group}' does not exist: only root can read the status"
         return self._let_in(gid)
@@ -83,24 +87,33 @@ class ControlServer:
             (self._run_dir / name).unlink(missing_ok=True)
         self._servers.clear()
 
-    async def _listen(self, name: str, allowed: frozenset[str] | None) -> None:
+    async def _listen(self, name: str, serve: Serve) -> None:
         sock = _bind(self._run_dir / name)
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(reader, writer, allowed)
-
         self._servers.append(await asyncio.start_unix_server(serve, sock=sock, limit=LINE_LIMIT))
+
+    async def _serve_readers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._readers += 1
+        try:
+            if self._readers > MOST:
+                writer.write(_line(refusal(f"{MOST} others have {STATUS} open: try again later")))
+                writer.close()
+            else:
+                await self._serve(reader, writer, self._harmless)
+        finally:
+            self._readers -= 1
 
     async def _serve(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        allowed: frozenset[str] | None,
+        allowed: frozenset[str] | None = None,
     ) -> None:
         try:
             while line := await reader.readline():
                 answer = await self._answer(line, allowed)
-                writer.write(json.dumps(answer).encode() + b"\n")
+                writer.write(_line(answer))
                 await writer.drain()
         except (OSError, ValueError):  # gone, or a line over the limit
             pass
@@ -117,6 +130,10 @@ class ControlServer:
         if allowed is not None and question["ask"] not in allowed:
             return refusal(f"'{question['ask']}' needs {CONTROL}, which is root's")
         return await self._handle(question)
+
+
+def _line(answer: Answer) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 def refusal(error: str) -> Answer:
