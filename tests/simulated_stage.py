@@ -19,6 +19,7 @@ from vici_mif.core.status import Status, TunnelStatus
 from vici_mif.lab import conf
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.scenario.model import Scenario
+from vici_mif.lab.scenario.model import Topology as Told
 from vici_mif.lab.scenario.words import seconds
 from vici_mif.lab.topology import CLIENT, Profile, Topology, Wish, bare, design
 from vici_mif.lab.wires.impair import DOWN, UP
@@ -81,7 +82,7 @@ class SimulatedStage:
             text=_text(scenario),
             connection=_connection(plan),
             links={name: link for name, link in self._links.items() if name not in top.absent},
-            gateway=Gateway(clones=top.gateway == "patched", max_clones=top.max_clones),
+            gateway=_gateway(top),
             patched=top.client == "patched",
         )
         inside = [port for wire in plan.inside for port in (wire.a, wire.b)]
@@ -341,6 +342,13 @@ class SimulatedStage:
 
     def _stranded(self, pair: Pair) -> bool:
         return not self.world.link_of(pair.local)
+
+
+def _gateway(top: Told) -> Gateway:
+    """It gives no more inner addresses than a family may have members: 0044 of the series."""
+    if top.gateway != "patched":
+        return Gateway(clones=False)
+    return Gateway(max_clones=top.max_clones, addresses=top.max_clones + 1)
 
 
 def _link(name: str, index: int, plan: Topology) -> Link:

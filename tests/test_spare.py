@@ -126,7 +126,10 @@ def test_few_addresses() -> None:
     world = World(text=SPARE, gateway=Gateway(addresses=3)).start().run(200)
 
     assert (world.hq.state, len(world.hq.tunnels)) == ("up", 3)
-    assert world.hq.why == "the peer gave 3 inner addresses for 3 tunnels and a spare"
+    assert (
+        world.hq.why
+        == "the peer gave 3 inner addresses for 3 tunnels and a spare (its pool, or its max_clones)"
+    )
 
 
 def test_few_clones() -> None:

@@ -115,4 +115,5 @@ def _by_addresses(limit: int, spares: int, addresses: int) -> Shape:
     why = f"the peer gave {addresses} inner {noun} for {limit} tunnels"
     if addresses >= limit:
         why += " and a spare" if spares == 1 else f" and {spares} spares"
+    why += " (its pool, or its max_clones)"
     return Shape("per-path", True, min(limit, addresses), why, max(0, addresses - limit))
