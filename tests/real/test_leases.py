@@ -14,7 +14,7 @@ import pytest
 
 from tests.namespace import eventually
 from tests.real.conftest import MakeLab
-from tests.real.rig import ping, request, sas
+from tests.real.rig import agreed, ping, request, sas
 from tests.real.test_family import Vici, multihome
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.topology import Auth
@@ -160,6 +160,7 @@ def test_a_gateway_that_replaces_waits_for_the_whole_family(make_lab: MakeLab) -
     root, vips = client.authenticate(first, HINTS)
     clone = client.clone(root)
     client.move(clone, second)
+    eventually(lambda: agreed(lab))  # it believes a move after its check: mobike_check
     client.open(root, "net@old", vips[0])
 
     begun = time.monotonic()
