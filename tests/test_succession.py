@@ -447,3 +447,55 @@ def test_an_address_keeps_its_place(
 def test_places_of_one_family() -> None:
     """Only those whose addresses it has."""
     assert own(((A,), (), (C,), (D,)), (D, A)) == (0, 3)
+
+
+# --- more inner addresses -------------------------------------------------------------
+
+NARROW = THREE.replace("eth0, eth1, eth2", "eth0")
+
+
+def test_links_that_are_added_get_addresses() -> None:
+    """One was asked for; with three links a second family asks for three, beside the first."""
+    world = up(text=NARROW, gateway=Gateway(leases=True))
+    before = inner(world)
+    assert len(before) == 1
+    never_without(world)
+    world.configure(THREE)
+    world.run(30)
+
+    assert (world.hq.state, world.hq.why) == ("up", "")
+    assert world.seats() == AT_HOME
+    assert before < inner(world)
+    assert len({sa.family for sa in world.sas.values()}) == 1
+
+
+def test_a_peer_that_gives_no_more_is_asked_once() -> None:
+    """What it gave is used; another authentication would get the same."""
+    world = up(text=NARROW, gateway=Gateway(leases=True, addresses=2))
+    never_without(world)
+    world.configure(THREE)
+    world.run(600)
+
+    asked = [x for _, x in world.log if isinstance(x, a.CreateIke)]
+    assert [len(x.vips) for x in asked] == [0, 3]
+    assert len(world.seats()) == 2
+    assert "2 inner addresses for 3 tunnels" in world.hq.why
+
+
+def test_a_peer_that_wants_a_child_at_once_is_not_asked_for_more() -> None:
+    """No RFC 6023: each authentication gets one address."""
+    world = up(gateway=Gateway(leases=True, childless=False))
+    world.run(600)
+
+    assert len([x for _, x in world.log if isinstance(x, a.CreateIke)]) == 2  # childless, and not
+    assert "1 inner address for 3 tunnels" in world.hq.why
+
+
+def test_a_spare_is_no_reason_to_authenticate() -> None:
+    """A new link takes it: the family is as large as it can be, and has a tunnel on each path."""
+    world = up(text=SPARE.replace("eth0, eth1, eth2", "eth0, eth1"))
+    world.configure(SPARE)
+    world.run(600)
+
+    assert len([x for _, x in world.log if isinstance(x, a.CreateIke)]) == 1
+    assert len(world.seats()) == 3

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vici_mif.core import events as e
-from vici_mif.core.actions import Probe
+from vici_mif.core.actions import CreateIke, Probe
 from vici_mif.core.family import stock
+from vici_mif.core.family.family import slots_of
 from vici_mif.core.model import PathName
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Request
@@ -26,7 +27,7 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
     match request.key:
         case ("auth", _):
             peer.authentication.done(peer.paths, turn.now)
-            peer.succession.authenticated(event.ike_id)
+            peer.succession.authenticated(event.ike_id, _asked(request))
         case ("clone", _):
             peer.growth.done(turn, event.ike_id)
         case ("load" | "unload" as what, _, int(part)):
@@ -37,6 +38,12 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
             peer.children.opened(turn, request.key, ike_id, template)
         case _:
             _done_on_a_path(peer, turn, request, event)
+
+
+def _asked(request: Request) -> int:
+    """Inner addresses that an authentication asked for, of each IP version."""
+    action = request.action
+    return max(1, len(slots_of(action.vips))) if isinstance(action, CreateIke) else 1
 
 
 def _done_on_a_path(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:

@@ -3,8 +3,9 @@
 
 For a reauthentication before charon's own, which breaks before it makes; for an IKE_SA that the
 peer began or that was built without cloning, where both ends can now; for a connection that was
-changed. Which family is the older one stands in its id, so a successor of a killed controller
-goes on: the newer family of ours takes over as soon as it has all it can have.
+changed; for more inner addresses than were asked for. Which family is the older one stands in its
+id, so a successor of a killed controller goes on: the newer family of ours takes over as soon as
+it has all it can have.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from vici_mif.core.actions import Clone
 from vici_mif.core.family.closing import Closing
 from vici_mif.core.family.family import Family, families, strongest
+from vici_mif.core.family.shortage import Shortage
 from vici_mif.core.family.silence import Silence
 from vici_mif.core.model import Connection, Sa
 from vici_mif.core.turn import Turn
@@ -50,6 +52,7 @@ SHORT_DELAY = 3.0
 FORGOTTEN = "the peer answers nothing of it"
 EXPIRING = "reauthentication is due"
 CHANGED = "the connection was changed"
+SHORT = "more tunnels are wanted than inner addresses were asked for"
 ELSEWHERE = "the peer has other addresses now, and does not know this family there"
 PASSIVE = "the peer began this IKE SA, so only the peer may move it (RFC 4555, 3.3)"
 CLONELESS = "cloning was not agreed when it was authenticated"
@@ -66,6 +69,7 @@ class Succession:
         self.heir: Family | None = None
         self.silence = Silence()
         """Of the family in use."""
+        self.shortage = Shortage()
         self._reason = ""
         """Why the last one was authenticated."""
         self._expected: int | None = None
@@ -197,6 +201,8 @@ class Succession:
             return EXPIRING
         if _changed(self._under[family.key], self._connection):
             return CHANGED
+        if self.shortage.of(family):
+            return SHORT
         if self.stranded:
             return ELSEWHERE
         patience = RETRY_DELAY if family.key in self._own else ADOPT_DELAY
@@ -250,14 +256,15 @@ class Succession:
         failure = turn.book.failure(self._auth)
         if failure is not None:
             turn.book.forgive(self._auth)
-            urgent = self.reason(turn) in {EXPIRING, CHANGED, ELSEWHERE, FORGOTTEN}
+            urgent = self.reason(turn) in {EXPIRING, CHANGED, SHORT, ELSEWHERE, FORGOTTEN}
             delay = None if urgent else RETRY_DELAY
             turn.book.fail(self._key, turn.now, failure.reason, failure.text, delay)
 
-    def authenticated(self, ike_id: int | None) -> None:
-        """A family's id is the number that its first IKE_SA had then."""
+    def authenticated(self, ike_id: int | None, addresses: int) -> None:
+        """A family's id is the number that its first IKE_SA had then; `addresses`: asked for."""
         if ike_id is not None:
             self._own.add(ike_id)
+            self.shortage.asked(ike_id, addresses)
         if self.current is not None:
             self._expected = ike_id
 
@@ -329,6 +336,7 @@ class Succession:
         """charon is gone with all its families."""
         self.current = self.heir = self._expected = None
         self.silence = Silence()
+        self.shortage.reset()
         for known in (self._leaving, self._since_at, self._under, self._read, self._ends_at):
             known.clear()
 

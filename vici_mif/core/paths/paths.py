@@ -204,6 +204,11 @@ class Paths:
         return sum(not path.denied for path in self._paths.values())
 
     @property
+    def links(self) -> int:
+        """Over how many links they lead."""
+        return len({path.name.link for path in self._paths.values() if not path.denied})
+
+    @property
     def first(self) -> Path | None:
         """The best that may be used by rank and order, whether its link is there or not."""
         allowed = [path for path in self._paths.values() if not path.denied]

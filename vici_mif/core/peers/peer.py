@@ -141,6 +141,10 @@ class Peer:
         world, without = turn.world, self.config.without_clone
         sas = self._by_hand.spared(world)
         self.succession.see(sas, connection, turn.now, without, world.patched)
+        # with a child in IKE_AUTH one address is asked for, however many are wanted
+        apart = wants_per_path(self.config, connection) and self.authentication.childless
+        least = min(self._wanted, self.paths.links) if apart else 0
+        self.succession.shortage.see(sas, least, self.config.spares)
         both = (self.succession.current, self.succession.heir)
         self._ground.remember(both[0].members if both[0] else (), self.templates(), sas)
         self.children.slots = slots = self._ground.slots
@@ -325,12 +329,17 @@ class Peer:
         heir_works = any(map(self.tunnel_works, self._lines.heir.tunnels))
         self.succession.step(turn, self.works, heir_works, ripe)
 
+    @property
+    def _wanted(self) -> int:
+        """Tunnels with a home, by the configuration."""
+        return tunnels(self.config, self.paths.count)
+
     def _how(self, beside: bool = False) -> How:
         """`beside`: asks for the inner addresses that the family in use has."""
         connection = self.connection or Connection(self.name)
         per_path = self.shape.per_path or (beside and wants_per_path(self.config, connection))
         held = self.tunnels[0].sa.local_vips if beside else ()
-        count = tunnels(self.config, self.paths.count) + self.config.spares
+        count = self._wanted + self.config.spares
         vips = hints(connection.vips, count, held) if per_path else ()
         child = next((template.name for template in self.templates()), None)
         return self.authentication.how(vips, child, per_path, bool(self.role.instead), beside)
