@@ -17,6 +17,7 @@ from tests.real.traffic import traffic
 from vici_mif.core.status import PeerStatus
 
 ALL = "{links: [eth0, wlan0, wwan0], hold_down: 1s, spares: 0}"
+ONE = "{links: [eth0], hold_down: 1s, spares: 0}"
 TWO = "{links: [eth0, wlan0], hold_down: 1s, spares: 0}"
 
 
@@ -74,6 +75,24 @@ def test_only_the_difference(client: Controller) -> None:
         client.until(at_home("eth0", "wlan0", "wwan0"))
         assert flows.lost(began_at, time.time()) == {}
     assert client.peer.authentications == 1
+
+
+def test_links_that_are_added(make_lab: MakeLab) -> None:
+    """The family has one inner address: another follows it that has three, and nothing is lost."""
+    lab = make_lab(uplinks=3, capture=True)
+    with running(lab, ONE) as client:
+        client.until(at_home("eth0"))
+        (inner,) = client.peer.tunnels[0].inner
+        with traffic(lab, [inner]) as flows:
+            began_at = time.time()
+            rewrite(client, ONE, ALL)
+            assert client.command("reload").stdout == "in force\n"
+            client.until(at_home("eth0", "wlan0", "wwan0"))
+            eventually(lambda: len(rig.sas(lab)) == 3, 20)  # the old family is left
+            assert flows.lost(began_at, time.time()) == {}
+        assert client.peer.authentications == 2
+        assert inner in {t.inner[0] for t in client.peer.tunnels}
+    assert rig.in_clear(lab) == {}
 
 
 def test_the_controllers_own_keys(client: Controller) -> None:
