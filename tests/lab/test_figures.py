@@ -109,3 +109,41 @@ def test_the_page_has_a_place_for_the_table() -> None:
     assert text.index(BEGIN) < text.index(END)
     assert len(names) == len(set(names))
     assert all(m.quick <= m.full for m in MEASUREMENTS)
+
+
+def test_a_run_of_a_part_keeps_the_rest(tmp_path: Path) -> None:
+    """Samples lie beside the page; a figure that is new stands beside those of its kind."""
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    up = run(1).figures[0]
+    down = up.model_copy(update={"name": "failover.down", "title": "a link is lost: down"})
+    other = up.model_copy(update={"name": "drain.lost", "title": "a drain"})
+    figures.write(page, run(1).model_copy(update={"figures": (up, other)}))
+    figures.write(page, run(2).model_copy(update={"figures": (down,), "date": "2026-11-22"}))
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if "ms |" in line]
+
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("| a link is lost: up", "2026-11-21, 0.5 |"),
+        ("| a link is lost: down", "2026-11-22, 0.5 |"),
+        ("| a drain", "2026-11-21, 0.5 |"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "broken"),
+    [
+        ("ms", (1,) * 95 + (900,) * 5, False),
+        ("ms", (1,) * 94 + (900,) * 6, True),
+        ("packets", (0,) * 99 + (1,), True),
+        ("packets", (0,) * 100, False),
+    ],
+)
+def test_a_bound_is_of_95_per_cent_or_of_each_packet(
+    unit: str, values: tuple[float, ...], broken: bool
+) -> None:
+    """`lab measure` ends with 1 where one is broken."""
+    bound = 0 if unit == "packets" else 350
+    figure = run(*values).figures[0].model_copy(update={"unit": unit, "bound": bound})
+
+    assert figure.broken is broken
+    assert not figure.model_copy(update={"bound": None}).broken

@@ -16,9 +16,7 @@ PEERS = 1000
 def test_a_crowd(root: None, patched_charon: Path) -> None:
     """Memory, answers, the loop's delay, and a restart that finds all of them."""
     said: list[str] = []
-    found = {figure.name: figure for figure in crowd.measure(said.append, PEERS)}
+    found = crowd.measure(said.append, PEERS)
 
-    assert found["gateway.memory"].median < 300
-    assert found["gateway.status"].median < 1000
-    assert found["gateway.lag.p99.rekeying"].median < 100
-    assert max(found["gateway.adopted"].values) < 10
+    assert {figure.name.removeprefix("gateway.") for figure in found} >= set(crowd.BOUNDS)
+    assert [(figure.title, figure.values) for figure in found if figure.broken] == []

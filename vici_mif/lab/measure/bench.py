@@ -20,6 +20,7 @@ from vici_mif.lab.lab import Lab, Setup
 from vici_mif.lab.streams.log import Flow, StreamLog
 from vici_mif.lab.streams.streams import Streams, far_address
 from vici_mif.lab.topology import Wish, bare
+from vici_mif.lab.wires.impair import Impairment
 
 PATIENCE = 60.0
 """Seconds until all is at home again."""
@@ -89,15 +90,18 @@ def stage(
     uplinks: int = 3,
     absent: int = 0,
     spares: int = 0,
+    delay_s: float = 0.0,
     keys: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[Stage]:
-    """A lab for one measurement, gone at its end."""
+    """A lab for one measurement, gone at its end; `delay_s`: one way, on each uplink."""
     prefix = default_prefix()
     with Lab.up(Wish(name=name, uplinks=uplinks), Setup(prefix, prefix), keep=False) as lab:
         away = lab.uplinks[uplinks - absent :]
         for link in away:
             lab.link_down(link)
         wish = {"links": list(lab.uplinks), "hold_down": HOLD_DOWN, "spares": spares}
+        for link in lab.uplinks if delay_s else ():
+            lab.impair(link, Impairment(delay_s=delay_s))
         controller = Controller(lab, lambda _: None)
         controller.configure({"version": 1, "connections": {"hq": {**wish, **keys}}})
         controller.run()
@@ -113,12 +117,14 @@ def stage(
 
 
 @contextmanager
-def streaming(at: Stage, rate: float = RATE, links: tuple[str, ...] = ()) -> Iterator[None]:
-    """Streams through these tunnels, or all."""
+def streaming(
+    at: Stage, rate: float = RATE, links: tuple[str, ...] = (), *, download: bool = False
+) -> Iterator[None]:
+    """Streams through these tunnels, or all; `download`: towards the client alone."""
     far = far_address(at.lab)
     pairs = [(a, far) for k, a in at.tunnels.items() if not links or k in links]
     at.streams = Streams(at.lab, at.lab.client)
-    with at.streams.going(pairs, rate):
+    with at.streams.going(pairs, rate, download=download):
         yield
 
 

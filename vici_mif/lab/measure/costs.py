@@ -19,6 +19,9 @@ from vici_mif.lab.sas import Moves
 FLAP_DELAY = 0.2
 """Seconds of a link's being down and up again: 5 Hz."""
 
+MOST_MOVES = 8.0
+"""In a minute of flapping."""
+
 
 def costs(say: Say, n: int) -> list[Figure]:
     """Processor and memory of the controller, idle and while a link flaps at 5 Hz."""
@@ -41,6 +44,7 @@ def costs(say: Say, n: int) -> list[Figure]:
             f"a link flaps at 5 Hz for {seconds:g} s: address updates of all tunnels",
             [moves.number],
             "moves",
+            MOST_MOVES,
         ),
     ]
 

@@ -22,8 +22,9 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.measure import figures
 from vici_mif.lab.measure.bench import Say
-from vici_mif.lab.measure.figures import Figure, milliseconds
+from vici_mif.lab.measure.figures import Figure
 from vici_mif.lab.topology import Wish, bare
 
 TUNNELS = 4
@@ -47,6 +48,15 @@ SETTINGS = """charon {
   dos_protection = no
 }
 """
+
+BOUNDS = {
+    "status": 1000.0,
+    "lag.p99.building": 100.0,
+    "lag.p99.rekeying": 100.0,
+    "adopted": 10.0,
+    "memory": 300.0,
+}
+"""By the names of figures, in their units."""
 
 
 def measure(say: Say, peers: int) -> list[Figure]:
@@ -75,29 +85,22 @@ async def _measured(crowd: Crowd) -> list[Figure]:
     busy = await crowd.lag_during(crowd.rekey_some)
     asked = [await crowd.answer_time() for _ in range(20)]
     memory = crowd.memory()
-    adopted = [await crowd.restarted() for _ in range(3)]
+    adopted = [round(await crowd.restarted(), 1) for _ in range(3)]
     title = f"{crowd.peers} peers, {TUNNELS} tunnels each"
-    found = [
-        ("lag.building", f"{title}, while they come: delay of the loop, each 1/50 s", building),
-        ("lag.rekeying", f"{title}, {REKEYED} rekeyed in 30 s: delay of the loop", busy),
-        ("status", f"{title}: `status` by the socket", asked),
+
+    def of(name: str, text: str, values: list[float], unit: str = "ms") -> Figure:
+        return figures.of(f"gateway.{name}", f"{title}{text}", values, unit, BOUNDS.get(name))
+
+    loop, late = "delay of the loop", 0.99
+    return [
+        of("lag.building", f", while they come: {loop}, each 1/50 s", building),
+        of("lag.rekeying", f", {REKEYED} rekeyed in 30 s: {loop}", busy),
+        of("status", ": `status` by the socket", asked),
+        of("lag.p99.building", f", while they come: {loop}, 99 %", [_share(building, late)]),
+        of("lag.p99.rekeying", f", {REKEYED} rekeyed: {loop}, 99 %", [_share(busy, late)]),
+        of("adopted", ": a new controller has found all of them", adopted, "s"),
+        of("memory", ": memory at most", [memory], "MB"),
     ]
-    figures = [
-        Figure(name=f"gateway.{name}", title=text, unit="ms", values=milliseconds(values))
-        for name, text, values in found
-    ]
-    for name, text, values in (
-        ("lag.p99.building", f"{title}, while they come: delay of the loop, 99 %", building),
-        ("lag.p99.rekeying", f"{title}, {REKEYED} rekeyed: delay of the loop, 99 %", busy),
-    ):
-        values_ms = milliseconds([_share(values, 0.99)])
-        figures.append(Figure(name=f"gateway.{name}", title=text, unit="ms", values=values_ms))
-    spans = tuple(round(span, 1) for span in adopted)
-    text = f"{title}: a new controller has found all of them"
-    figures.append(Figure(name="gateway.adopted", title=text, unit="s", values=spans))
-    text = f"{title}: memory at most"
-    figures.append(Figure(name="gateway.memory", title=text, unit="MB", values=(memory,)))
-    return figures
 
 
 def _share(values: list[float], share: float) -> float:

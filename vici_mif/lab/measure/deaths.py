@@ -36,7 +36,7 @@ def controller_killed(say: Say, n: int) -> list[Figure]:
     say(f"controller killed: lost {sum(lost)}; without: {sum(lost_calm)}")
     title = "lost on all tunnels"
     return [
-        figures.of("controller-killed.lost", f"controller killed: {title}", lost, "packets"),
+        figures.of("controller-killed.lost", f"controller killed: {title}", lost, "packets", 0),
         figures.of("controller-killed.control", f"controller lives: {title}", lost_calm, "packets"),
     ]
 
@@ -53,7 +53,7 @@ def _summed(rows: list[list[int]]) -> list[int]:
 
 
 def charon_killed(say: Say, n: int) -> list[Figure]:
-    """`kill -9` of the client's charon, started again at once: until the first tunnel carries."""
+    """`kill -9` of the client's charon, started again at once: until all tunnels are at home."""
     waits: list[float] = []
     for run in range(n):
         with stage("m-charon") as at, streaming(at):

@@ -9,6 +9,7 @@ from functools import partial
 
 from vici_mif.edges.vici import Connection
 from vici_mif.lab.controller import link_of
+from vici_mif.lab.errors import LabError
 from vici_mif.lab.measure import figures
 from vici_mif.lab.measure.bench import (
     Say,
@@ -24,6 +25,9 @@ from vici_mif.lab.wires.impair import DOWN, UP
 
 TARGET = "10.100.0.1"
 """Where probes inside the tunnels go: the gateway's own address behind it."""
+
+_BOUNDS = {"normal": 350.0, "fast": 200.0}
+"""Milliseconds until payload is delivered again."""
 
 Times = dict[str, list[float]]
 """Seconds, by direction."""
@@ -49,28 +53,39 @@ def _lose(at: Stage, run: int, times: Times) -> None:
     at.settle()
 
 
-def silent(profile: str, directions: tuple[str, ...]) -> Callable[[Say, int], list[Figure]]:
+def silent(
+    profile: str, directions: tuple[str, ...], alone: str = ""
+) -> Callable[[Say, int], list[Figure]]:
     """Everything on a path is dropped, or one direction of it, and no link says so.
 
     `profile`: of probes inside the tunnels; `ike`: no target, so that IKE has to find out.
+    `alone`: the only direction that has streams, DOWN: a download, whose receiver sends nothing.
     """
     words = {(UP, DOWN): "both directions", (UP,): "only up", (DOWN,): "only down"}[directions]
     title = "no targets" if profile == "ike" else f"profile {profile}"
+    title += ", a download alone" if alone else ""
+    heard = tuple(each for each in directions if alone in ("", each))
+    name = f"failover.silent.{profile}{'.download' if alone else ''}"
 
     def measure(say: Say, n: int) -> list[Figure]:
         times: Times = {UP: [], DOWN: []}
         for runs in in_turns(n):
-            with stage("m-silent", uplinks=2, keys={"probe": _probe(profile)}) as at, streaming(at):
+            keys = {"probe": _probe(profile)}
+            with (
+                stage("m-silent", uplinks=2, keys=keys) as at,
+                streaming(at, download=bool(alone)),
+            ):
                 for run in runs:
-                    _fall_silent(at, run, directions, times)
+                    _fall_silent(at, run, directions, heard, times)
                     say(f"{title}, {words}, {run + 1} of {n}: {_last(times)}")
         return [
             figures.of(
-                f"failover.silent.{profile}.{'-'.join(directions)}.{direction}",
+                f"{name}.{'-'.join(directions)}.{direction}",
                 f"silent drop, {words}, {title}: {direction}",
                 times[direction],
+                bound=_BOUNDS.get(profile),
             )
-            for direction in directions
+            for direction in heard
         ]
 
     return measure
@@ -82,13 +97,16 @@ def _probe(profile: str) -> dict[str, object]:
     return {"targets": [TARGET], "profile": profile}
 
 
-def _fall_silent(at: Stage, run: int, directions: tuple[str, ...], times: Times) -> None:
-    link = at.lab.uplinks[run % len(at.lab.uplinks)]
+def _fall_silent(
+    at: Stage, run: int, directions: tuple[str, ...], heard: tuple[str, ...], times: Times
+) -> None:
+    """Of eight in a row each link has each: nothing outstanding, a child rekeyed, an IKE SA."""
+    link = at.lab.uplinks[run // 2 % len(at.lab.uplinks)]
     moment = happens(partial(at.lab.cut, link, directions=directions))
     if run % 2:
-        _rekey(at, link, child=run % 4 == 1)
+        _rekey(at, link, child=run % 8 < 4)
     for direction, flow in zip((UP, DOWN), at.flows[link], strict=True):
-        if direction in directions:
+        if direction in heard:
             times[direction].append(silence(at, flow, moment))
     at.lab.uncut(link)
     at.settle()
@@ -111,7 +129,9 @@ def _rekey(at: Stage, link: str, *, child: bool) -> None:
 async def _request(at: Stage, command: str, message: dict[str, object]) -> None:
     connection = await Connection.open(str(at.lab.client.vici_socket))
     try:
-        await connection.request(command, message)
+        answer = await connection.request(command, message)
+        if answer.get("success") != "yes" or answer.get("matches") != "1":
+            raise LabError(f"{command} {message}: {answer}")
     finally:
         connection.close()
 

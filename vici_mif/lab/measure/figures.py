@@ -32,6 +32,16 @@ class Figure(_Model):
     title: str = Field(description="For people.")
     unit: str = Field(description="ms, packets, s, %, MB, moves.")
     values: tuple[float, ...] = Field(min_length=1)
+    bound: float | None = Field(
+        default=None, description="What 95 % of the samples may be at most; of packets, each."
+    )
+    measured: str = Field(default="", description="Day, and the load when the run began.")
+
+    @property
+    def broken(self) -> bool:
+        """It is beyond its bound."""
+        worst = max(self.values) if self.unit == "packets" else self.p95
+        return self.bound is not None and worst > self.bound
 
     @property
     def median(self) -> float:
@@ -46,7 +56,8 @@ class Figure(_Model):
         """One line of the table."""
         shown = (min(self.values), self.median, self.p95, max(self.values))
         cells = [self.title, self.unit, str(len(self.values)), *map(_short, shown)]
-        return f"| {' | '.join(cells)} |"
+        bound = "" if self.bound is None else _short(self.bound)
+        return f"| {' | '.join([*cells, bound, self.measured])} |"
 
 
 class Machine(_Model):
@@ -70,6 +81,21 @@ class Behaviour(_Model):
         default={}, description="Measurements that did not come to their end, and why."
     )
 
+    def dated(self) -> Behaviour:
+        """Each figure says when it was measured."""
+        when = f"{self.date}, {self.machine.load:.1f}"
+        own = tuple(f.model_copy(update={"measured": when}) for f in self.figures)
+        return self.model_copy(update={"figures": own})
+
+    def over(self, before: Behaviour) -> Behaviour:
+        """What was measured before stays where this run measured nothing of it."""
+        mine = {figure.name: figure for figure in self.figures}
+        kept = [mine.pop(figure.name, figure) for figure in before.figures]
+        for name, figure in mine.items():
+            alike = [i for i, f in enumerate(kept) if f.name.split(".")[0] == name.split(".")[0]]
+            kept.insert(alike[-1] + 1 if alike else len(kept), figure)
+        return self.model_copy(update={"figures": tuple(kept)})
+
     def to_json(self) -> str:
         return self.model_dump_json(by_alias=True, indent=2)
 
@@ -87,11 +113,11 @@ def table(run: Behaviour) -> str:
     """Markdown: what, unit, number of samples, and their spread."""
     machine = run.machine
     lines = [
-        f"{run.date}, version {run.version}, {'quick' if run.quick else 'full'} run. "
-        f"{machine.kernel}, {machine.cores} cores, load {machine.load:.1f} at the start.",
+        f"Version {run.version}, {'quick' if run.quick else 'full'} run. "
+        f"{machine.kernel}, {machine.cores} cores.",
         "",
-        "| what | unit | n | least | median | 95 % | most |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| what | unit | n | least | median | 95 % | most | bound | day, load |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|",
         *(figure.row() for figure in run.figures),
     ]
     lines += [f"\nNot measured: {name}: {why}." for name, why in run.failed.items()]
@@ -101,9 +127,12 @@ def table(run: Behaviour) -> str:
 def write(path: Path, run: Behaviour) -> None:
     """Replace the tables in a document, each between its two marks. Raises LabError without them.
 
-    A table of which nothing was measured stays as it is.
+    All samples lie beside it, as JSON: what this run did not measure stays as it was.
     """
-    text = path.read_text()
+    text, samples = path.read_text(), path.with_suffix(".json")
+    run = run.dated()
+    if samples.exists():
+        run = run.over(Behaviour.model_validate_json(samples.read_bytes()))
     gateway = tuple(f for f in run.figures if f.name.startswith(GATEWAY))
     client = tuple(f for f in run.figures if f not in gateway)
     if client or not gateway:
@@ -112,6 +141,7 @@ def write(path: Path, run: Behaviour) -> None:
         alone = run.model_copy(update={"figures": gateway, "failed": {}})
         text = _put(path, text, (GATEWAY_BEGIN, GATEWAY_END), alone)
     path.write_text(text)
+    samples.write_text(run.to_json() + "\n")
 
 
 def _put(path: Path, text: str, marks: tuple[str, str], run: Behaviour) -> str:
@@ -130,7 +160,13 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or value >= 100 else f"{value:.1f}"
 
 
-def of(name: str, title: str, values: Iterable[float], unit: str = "ms") -> Figure:
-    """Of times the values are seconds."""
+def of(
+    name: str,
+    title: str,
+    values: Iterable[float],
+    unit: str = "ms",
+    bound: float | None = None,
+) -> Figure:
+    """Of times the values are seconds, and the bound is of the unit."""
     shown = milliseconds(values) if unit == "ms" else tuple(values)
-    return Figure(name=name, title=title, unit=unit, values=shown)
+    return Figure(name=name, title=title, unit=unit, values=shown, bound=bound)

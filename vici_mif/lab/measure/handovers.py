@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from vici_mif.lab.controller import link_of
@@ -25,6 +26,9 @@ from vici_mif.lab.measure.bench import (
 )
 from vici_mif.lab.measure.figures import Figure
 from vici_mif.lab.topology import ROUTER
+
+Counts = tuple[list[int], list[int]]
+"""Lost and reordered, of each time."""
 
 PAYLOAD = 300
 """Bytes: an ESP packet as large as that carries one of the streams' datagrams, and no probe."""
@@ -67,53 +71,79 @@ def _first_payload(at: Stage, link: str, since: float) -> float:
     raise LabError(f"no payload on {link} within {RETURN_PATIENCE:g} s")
 
 
-def drained(say: Say, n: int) -> list[Figure]:
+def drained(delay_ms: int) -> Callable[[Say, int], list[Figure]]:
     """A path is drained and used again, at 1,000 datagrams a second both ways.
 
     Beside each handover stands a time of the same length without any: what this machine loses
     by itself at that rate is none of a handover's.
     """
+    title = f"at 1,000 packets/s both ways{_far(delay_ms)}"
+
+    def measure(say: Say, n: int) -> list[Figure]:
+        with stage("m-drain", uplinks=2, delay_s=delay_ms / 1000) as at:
+            moved, calm = _handovers(at, say, n)
+        say(f"handovers lost {sum(moved[0])}, reordered {sum(moved[1])}; without: {sum(calm[0])}")
+        return [
+            *_counted(f"drain{_dotted(delay_ms)}", f"handover {title}", moved, bound=0),
+            *_counted(f"drain{_dotted(delay_ms)}.control", f"no handover, {title}", calm),
+        ]
+
+    return measure
+
+
+def _handovers(at: Stage, say: Say, n: int) -> tuple[Counts, Counts]:
     calm: list[Moment] = []
     moved: list[Moment] = []
-    with stage("m-drain", uplinks=2) as at:
-        link = at.lab.uplinks[0]
-        with streaming(at, FAST_RATE, (link,)):
-            for run in range(n):
-                for verb in ("drain", "undrain"):
-                    moved.append(happens(partial(_hand_over, at, link, verb)))
-                    calm.append(happens(partial(time.sleep, moved[-1].done - moved[-1].begun)))
-                say(f"drain, {run + 1} of {n}")
-            time.sleep(ARRIVAL_DELAY)
-        lost, late = lost_and_late(at, link, moved)
-        lost_calm, late_calm = lost_and_late(at, link, calm)
-    say(f"handovers lost {sum(lost)}, reordered {sum(late)}; without: {sum(lost_calm)}")
-    title = "at 1,000 packets/s both ways"
-    return [
-        figures.of("drain.lost", f"handover {title}: lost", lost, "packets"),
-        figures.of("drain.late", f"handover {title}: reordered", late, "packets"),
-        figures.of("drain.control.lost", f"no handover, {title}: lost", lost_calm, "packets"),
-        figures.of("drain.control.late", f"no handover, {title}: reordered", late_calm, "packets"),
-    ]
+    link = at.lab.uplinks[0]
+    with streaming(at, FAST_RATE, (link,)):
+        for run in range(n):
+            for verb in ("drain", "undrain"):
+                moved.append(happens(partial(_hand_over, at, link, verb)))
+                calm.append(happens(partial(time.sleep, moved[-1].done - moved[-1].begun)))
+            say(f"drain, {run + 1} of {n}")
+        time.sleep(ARRIVAL_DELAY)
+    return lost_and_late(at, link, moved), lost_and_late(at, link, calm)
 
 
-def better_link(say: Say, n: int) -> list[Figure]:
+def better_link(delay_ms: int) -> Callable[[Say, int], list[Figure]]:
     """A link that is preferred appears, and its tunnel goes to it, at 1,000 datagrams a second."""
-    lost: list[int] = []
-    late: list[int] = []
-    for runs in in_turns(n):
-        with stage("m-better", uplinks=2) as at:
-            link = at.lab.uplinks[0]
-            with streaming(at, FAST_RATE, (link,)):
-                moments = [_come_home(at, link) for _ in runs]
-                time.sleep(ARRIVAL_DELAY)
-            for every, more in zip((lost, late), lost_and_late(at, link, moments), strict=True):
+    title = f"a better link appears at 1,000 packets/s both ways{_far(delay_ms)}"
+
+    def measure(say: Say, n: int) -> list[Figure]:
+        both: Counts = ([], [])
+        for runs in in_turns(n):
+            with stage("m-better", uplinks=2, delay_s=delay_ms / 1000) as at:
+                found = _homecomings(at, len(runs))
+            for every, more in zip(both, found, strict=True):
                 every.extend(more)
-        say(f"better link, {runs.stop} of {n}: lost {sum(lost)}, reordered {sum(late)}")
-    title = "a better link appears at 1,000 packets/s both ways"
+            say(f"better link, {runs.stop} of {n}: lost {sum(both[0])}, late {sum(both[1])}")
+        return _counted(f"better-link{_dotted(delay_ms)}", title, both, bound=0)
+
+    return measure
+
+
+def _homecomings(at: Stage, n: int) -> Counts:
+    link = at.lab.uplinks[0]
+    with streaming(at, FAST_RATE, (link,)):
+        moments = [_come_home(at, link) for _ in range(n)]
+        time.sleep(ARRIVAL_DELAY)
+    return lost_and_late(at, link, moments)
+
+
+def _counted(name: str, title: str, counts: Counts, bound: float | None = None) -> list[Figure]:
+    lost, late = counts
     return [
-        figures.of("better-link.lost", f"{title}: lost", lost, "packets"),
-        figures.of("better-link.late", f"{title}: reordered", late, "packets"),
+        figures.of(f"{name}.lost", f"{title}: lost", lost, "packets", bound),
+        figures.of(f"{name}.late", f"{title}: reordered", late, "packets"),
     ]
+
+
+def _far(delay_ms: int) -> str:
+    return f", {delay_ms} ms one way" if delay_ms else ""
+
+
+def _dotted(delay_ms: int) -> str:
+    return f".{delay_ms}ms" if delay_ms else ""
 
 
 def _come_home(at: Stage, link: str) -> Moment:

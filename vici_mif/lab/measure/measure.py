@@ -34,6 +34,13 @@ class Measurement:
 
 
 _WAYS = {"both": (UP, DOWN), "up": (UP,), "down": (DOWN,)}
+_DELAYS = (0, 20, 100)
+"""Milliseconds one way, on each path."""
+
+
+def _after(ms: int) -> str:
+    return f"-{ms}ms" if ms else ""
+
 
 MEASUREMENTS = (
     Measurement("link-lost", failovers.link_lost, 100, 6),
@@ -42,10 +49,14 @@ MEASUREMENTS = (
         for profile in ("normal", "fast")
         for way, directions in _WAYS.items()
     ),
+    *(
+        Measurement(f"silent-download-{way}", failovers.silent("normal", _WAYS[way], DOWN), 100, 4)
+        for way in ("both", "down")
+    ),
     Measurement("silent-ike", failovers.silent("ike", _WAYS["both"]), 20, 2),
     Measurement("new-link", handovers.new_link, 20, 2),
-    Measurement("drain", handovers.drained, 20, 3),
-    Measurement("better-link", handovers.better_link, 20, 2),
+    *(Measurement(f"drain{_after(ms)}", handovers.drained(ms), 20, 3) for ms in _DELAYS),
+    *(Measurement(f"better-link{_after(ms)}", handovers.better_link(ms), 20, 2) for ms in _DELAYS),
     Measurement("controller-killed", deaths.controller_killed, 20, 2),
     Measurement("charon-killed", deaths.charon_killed, 10, 1),
     Measurement("gateway", crowd.measure, 1000, 50),
@@ -64,12 +75,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 1 where a measurement did not come to its end."""
+    """Exit 1 where a measurement did not come to its end, or is beyond its bound."""
     done = measure(_chosen(args.only), quick=args.quick, most=args.samples)
     if args.write:
         figures.write(args.write, done)
     print(done.to_json() if args.json else figures.table(done), flush=True)
-    return FAILED if done.failed else OK
+    broken = [figure for figure in done.figures if figure.broken]
+    for figure in broken:
+        print(f"beyond its bound of {figure.bound:g}: {figure.title}", file=sys.stderr)
+    return FAILED if done.failed or broken else OK
 
 
 def _chosen(only: str) -> tuple[Measurement, ...]:

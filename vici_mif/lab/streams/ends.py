@@ -55,6 +55,7 @@ class Datagrams:
         self._socket = _socket(address, port)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers = False
+        self._heard = asyncio.Event()
 
     def listen(self, answers: bool) -> None:
         """Note what comes; with `answers`, begin a stream to each source that shows up."""
@@ -73,12 +74,21 @@ class Datagrams:
     def _got(self, data: bytes, source: str, port: int) -> None:
         flow = ("udp", source, self._address)
         self._write(GOT, flow, _NUMBER.unpack_from(data)[0], len(data))
+        self._heard.set()
         if self._answers and source not in self._tasks:
             self.stream(source, port)
 
     def stream(self, to: str, port: int) -> None:
         """Begin to send."""
         self._tasks[to] = asyncio.create_task(self._send(to, port))
+
+    async def ask(self, to: str, port: int) -> None:
+        """For the stream of the other end; nothing is sent any more once it comes."""
+        while not self._heard.is_set():
+            with contextlib.suppress(OSError):
+                self._socket.sendto(_block(0, UDP_SIZE), (to, port))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), 0.2)
 
     async def _send(self, to: str, port: int) -> None:
         flow, number, ticker = ("udp", self._address, to), 0, Ticker(1 / self._rate)
@@ -174,7 +184,17 @@ async def _main(options: argparse.Namespace) -> None:
         if options.role == "serve":
             await serve(options.addresses, options.port, options.rate, write)
         else:
-            await run(options.pairs, options.port, options.rate, write)
+            act = download if options.download else run
+            await act(options.pairs, options.port, options.rate, write)
+
+
+async def download(pairs: list[tuple[str, str]], port: int, rate: float, write: Write) -> None:
+    """The near end of streams that come this way alone."""
+    ends = [(Datagrams(source, port, rate, write), to) for source, to in pairs]
+    for datagrams, _ in ends:
+        datagrams.listen(answers=False)
+    await asyncio.gather(*(datagrams.ask(to, port) for datagrams, to in ends))
+    await asyncio.Event().wait()
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -190,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     far.add_argument("--address", dest="addresses", action="append", required=True)
     near = roles.add_parser("run", help="send between each pair of addresses")
     near.add_argument("--stream", dest="pairs", action="append", type=_pair, required=True)
+    near.add_argument("--download", action="store_true", help="ask once, then only listen")
     for role in (far, near):
         role.add_argument("--port", type=int, default=PORT)
         role.add_argument("--rate", type=float, default=RATE, help="datagrams a second")

@@ -50,15 +50,23 @@ class Streams:
         pairs: Iterable[tuple[str, str]],
         rate: float = RATE / PATIENCE,
         patience: float = BEGIN_PATIENCE * PATIENCE,
+        *,
+        download: bool = False,
     ) -> None:
-        """Begin, and wait until each direction of each was heard. Raises LabError."""
+        """Begin, and wait until each direction of each was heard. Raises LabError.
+
+        `download`: datagrams towards this host alone, which asks for them once.
+        """
         ends = list(pairs)
         if not ends:
             raise LabError("there is no tunnel to send anything through")
         both = [pair for end in ends for pair in (end, end[::-1])]
         self.flows = [(kind, *pair) for kind, pair in product(("udp", "tcp"), both)]
+        if download:
+            self.flows = [("udp", *end[::-1]) for end in ends]
         serving = [part for far in sorted({b for _, b in ends}) for part in ("--address", far)]
         running = [part for a, b in ends for part in ("--stream", f"{a},{b}")]
+        running += ["--download"] if download else []
         server = self._end(self._lab.host(SERVER), self._logs[0], ["serve", *serving], rate)
         assert server.stdout is not None
         if server.stdout.readline() != b"ready\n":
@@ -75,11 +83,15 @@ class Streams:
 
     @contextmanager
     def going(
-        self, pairs: Iterable[tuple[str, str]], rate: float = RATE / PATIENCE
+        self,
+        pairs: Iterable[tuple[str, str]],
+        rate: float = RATE / PATIENCE,
+        *,
+        download: bool = False,
     ) -> Iterator[Self]:
         """From the moment when all flow until the end of the block. Raises LabError."""
         try:
-            self.start(pairs, rate)
+            self.start(pairs, rate, download=download)
             yield self
         finally:
             self.stop()
