@@ -487,9 +487,9 @@ class World:
         ike_id = next(self._ids)
         pair = Pair(usable[0].addresses[0].ip, ip_address(GATEWAY))
         child = self._child(action.connection, action.child, action.child, ("10.9.0.1/32",))
-        sa = Sa(
-            ike_id, action.connection, "ESTABLISHED", pair.local, pair.remote, children=(child,)
-        )
+        sa = Sa(ike_id, action.connection, "CONNECTING", pair.local, pair.remote)
+        if self.reaches(pair):
+            sa = replace(sa, state="ESTABLISHED", children=(child,))
         self.sas[ike_id] = sa
         self.later(4 * RTT, lambda: self._seen(ike_id))
 

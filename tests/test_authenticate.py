@@ -10,6 +10,7 @@ import pytest
 from tests.simulated import ROAD_WARRIOR, Gateway, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
+from vici_mif.core.family import stock
 from vici_mif.core.model import OrderKind
 from vici_mif.core.wish.config import ConfigError, Source, parse
 
@@ -45,6 +46,19 @@ def test_each_connection_has_its_tunnel() -> None:
         "eth0/203.0.113.1",
         "eth1/203.0.113.1",
     ]
+
+
+def test_one_that_nobody_answers_holds_no_other_up() -> None:
+    """charon sends its IKE_SA_INIT for minutes; the other path carries after seconds."""
+    world = World(TEXT, connection=None, patched=False)
+    world.more = dict(EACH)
+    world.dead = {"eth0"}
+    world.start().run(stock.ANSWER_DELAY - 1)
+    assert [sa.name for sa in world.sas.values()] == ["hq-a"]
+    world.run(2)
+
+    assert [sa.name for sa in world.sas.values() if sa.established] == ["hq-b"]
+    assert [t.current.link for t in world.planner.peers["hq"].tunnels if t.current] == ["eth1"]
 
 
 def test_one_that_is_missing_is_named_and_begun_again() -> None:

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from vici_mif.core.actions import Initiate
+from vici_mif.core.model import Sa
+from vici_mif.core.requests import Key
 from vici_mif.core.turn import Turn
 
 INITIATE_DELAY = 30.0
 """Seconds after which a stock charon is asked again to bring its tunnel up."""
+
+ANSWER_DELAY = 5.0
+"""Seconds for the first answer of a peer before the next connection begins."""
 
 
 def bring_up(turn: Turn, peer: str, parts: Iterable[str], wanted: Collection[str]) -> None:
@@ -18,18 +23,29 @@ def bring_up(turn: Turn, peer: str, parts: Iterable[str], wanted: Collection[str
     be merged. `wanted`: names of children, none: all.
 
     One connection after the other: of two at once each says INITIAL_CONTACT (RFC 7296, 2.4), and
-    the gateway closes the first.
+    the gateway closes the first. One that nobody answers is not waited for.
     """
     for name in parts:
         known = (turn.world.connections or {}).get(name)
         children = [child.name for child in known.children] if known else []
         mine = [sa for sa in (turn.world.sas or {}).values() if sa.name == name and not sa.closing]
-        for child in children:
-            key = ("initiate", peer, name, child)
-            if mine:
-                turn.book.forgive(key)
-            elif not wanted or child in wanted:
+        keys: list[Key] = [("initiate", peer, name, child) for child in children]
+        for key, child in zip(keys, children, strict=True):
+            if not mine and (not wanted or child in wanted):
                 turn.ask(key, partial(Initiate, connection=name, child=child))
-        under_way = any(turn.book.under_way(("initiate", peer, name, c)) for c in children)
-        if under_way or (mine and not any(sa.established for sa in mine)):
+        if _waits(turn, keys, mine):
             return
+
+
+def _waits(turn: Turn, keys: Sequence[Key], mine: Sequence[Sa]) -> bool:
+    """It is being authenticated, or was asked for so lately that it may still be answered."""
+    if any(sa.established for sa in mine):
+        for key in keys:
+            turn.book.forgive(key)
+        return False
+    if any(sa.answered for sa in mine) or any(map(turn.book.under_way, keys)):
+        return True
+    asked = [failure.retry_at for key in keys if (failure := turn.book.failure(key))]
+    due_at = max(asked, default=turn.now) - INITIATE_DELAY + ANSWER_DELAY
+    turn.wake(due_at)
+    return turn.now < due_at
