@@ -13,6 +13,7 @@
 #   make interop  the rig's matrix, in containers or with BACKEND=netns; ONLY="--scenarios eap"
 #   make ansible-test  the collection in ansible/, on containers with systemd
 #   make base-image    debian:bookworm-slim and trixie-slim where no registry has them
+#   make packages | format | clean    Debian's packages; write the format; remove what was made
 
 VENV   ?= .venv
 PYTHON ?= python3

@@ -126,16 +126,17 @@ async def test_endless_line(tmp_path: Path) -> None:
 
 
 async def test_readers_have_a_bound(tmp_path: Path) -> None:
-    """One more than `MOST` is told so; root's socket still answers, and a place becomes free."""
+    """One more than `MOST_READERS` is told so; root's socket still answers; a place gets free."""
     async with controller(tmp_path):
         path = tmp_path / "status.sock"
-        held = [await asyncio.open_unix_connection(path) for _ in range(control.MOST)]
+        held = [await asyncio.open_unix_connection(path) for _ in range(control.MOST_READERS)]
         for reader, writer in held:
             writer.write(b'{"ask": "status"}\n')
             await reader.readline()
 
         refused = await put(tmp_path, "status.sock", b"")
-        assert (refused["ok"], "64 others" in refused["error"]) == (False, True)
+        assert (refused["ok"], refused["exit"]) == (False, os.EX_UNAVAILABLE)
+        assert "64 others" in refused["error"]
         assert (await put(tmp_path, "control.sock", b'{"ask": "down"}\n'))["ok"]
 
         free = partial(put, tmp_path, "status.sock", b'{"ask": "status"}\n')

@@ -24,7 +24,7 @@ Handler: TypeAlias = Callable[[Question], Awaitable[Answer]]
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LINE_LIMIT = 64 * 1024  # of a question; an answer may be as long as it is
-MOST = 64
+MOST_READERS = 64
 """Connections to `status.sock` at the same time: more are told so and closed."""
 NAMESPACE = "\0vici-mif/controller"
 CREDENTIALS = struct.Struct("3i")
@@ -96,8 +96,9 @@ class ControlServer:
     ) -> None:
         self._readers += 1
         try:
-            if self._readers > MOST:
-                writer.write(_line(refusal(f"{MOST} others have {STATUS} open: try again later")))
+            if self._readers > MOST_READERS:
+                text = f"{MOST_READERS} others have {STATUS} open: try again later"
+                writer.write(_line(refusal(text) | {"exit": os.EX_UNAVAILABLE}))
                 writer.close()
             else:
                 await self._serve(reader, writer, self._harmless)

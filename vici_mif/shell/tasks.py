@@ -20,4 +20,6 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=AGAIN_DELAY)
+        done, left = await asyncio.wait(left, timeout=AGAIN_DELAY)
+        for task in done:
+            task.cancelled() or task.exception()  # fetched, so that nobody complains of it

@@ -3,9 +3,9 @@
 
 A gateway that shuts down tells only the members whose windows are free (RFC 7296, 2.3): those on
 which it has an exchange outstanding are forgotten without a word. One that deletes a member on
-purpose keeps the others. So these are asked, each by one empty exchange, as where a tunnel is
-silent. Where none of them answers, no path is known to work: to move from one to the next would
-only take time.
+purpose keeps the others. So those with a home are asked, each by one empty exchange, as where a
+tunnel is silent. Where none of them answers, no path is known to work: to move from one to the
+next would only take time.
 """
 
 from __future__ import annotations

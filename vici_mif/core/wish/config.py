@@ -136,7 +136,8 @@ class ConnectionConfig(Frozen):
     ] = Field(default=ProbeConfig(), description="How the health of tunnels is found out.")
     without_clone: Literal["single", "authenticate", "refuse"] = Field(
         default="single",
-        description="With a peer or a charon that cannot clone: one tunnel, or none.",
+        description="With a peer or a charon that cannot clone: one tunnel, one by each "
+        "connection of `authenticate`, or none.",
     )
     authenticate: Names = Field(
         default=(),

@@ -82,7 +82,8 @@ def _in_a_root(wanted: Implementation, kinds: dict[str, str]) -> Ready:
     if not root.is_dir():
         raise SkippedError(
             f"the files of {wanted.image.name} are not in {root}: "
-            "`python -m vici_mif.lab.interop unpack` lays them there"
+            "`python -m vici_mif.lab.interop unpack NAME`, by its name in implementations.json, "
+            "lays them there"
         )
 
     def check(scenario: str, role: str) -> int:

@@ -80,7 +80,7 @@ def unpack(image: Image) -> Path:
     fresh = into.with_name(f".{into.name}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    name = f"{into.name}-unpacked"
+    name = f"{into.name}-unpacked-{os.getpid()}"
     _run(["docker", "create", "--name", name, image.name], image.name)
     try:
         _run(["sh", "-ec", f"docker export {name} | tar -x -C '{fresh}'"], image.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A path stops to work: how long the streams of its tunnel are silent."""
+"""A path stops working: how long the streams of its tunnel are silent."""
 
 from __future__ import annotations
 

@@ -67,7 +67,11 @@ MEASUREMENTS = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(m.name for m in MEASUREMENTS)
     add = parser.add_argument
-    add("--quick", action="store_true", help="few samples of each: minutes instead of an hour")
+    add(
+        "--quick",
+        action="store_true",
+        help="few samples of each: some minutes instead of nearly an hour",
+    )
     add("--samples", type=int, metavar="N", help="at most so many of each")
     add("--only", metavar="NAME,...", default="", help=f"of {names}")
     add("--json", action="store_true", help="JSON on standard output instead of the table")

@@ -5,7 +5,7 @@
     python -m vici_mif.lab.streams.ends run --stream 10.222.0.1,10.100.0.2 --stream ... --log FILE
 
 Each end numbers what it sends and writes down what it sent, what came and what its sockets
-complained of (`streamlog`). The serving end answers each source with a stream of its own,
+complained of (`streams.log`). The serving end answers each source with a stream of its own,
 not with echoes: the two directions say nothing about each other. It prints `ready` when it
 listens.
 """
