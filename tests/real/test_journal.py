@@ -11,7 +11,7 @@ import pytest
 from tests import disk
 from tests.namespace import eventually
 from tests.real.conftest import MakeLab
-from tests.real.rig import Controller, on, ping
+from tests.real.rig import Controller, agreed, on, ping
 
 ONE_WARNING = "nothing is noted until it can be written again"
 
@@ -40,6 +40,7 @@ def test_a_full_disk_costs_no_packet(make_lab: MakeLab, small_disk: Path) -> Non
         eventually(lambda: ONE_WARNING in controller.said(), 60)
         lab.link_down("eth0")
         controller.until(lambda p: all("wlan0" in str(t.current) for t in p.tunnels))
+        eventually(lambda: agreed(lab))
         for tunnel in controller.peer.tunnels:
             assert ping(lab, "10.100.0.2", tunnel.inner[0]) == 5
         assert controller.said().count(ONE_WARNING) == 1
