@@ -76,6 +76,13 @@ class Controller:
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
+    def resident_mb(self) -> float:
+        """The most memory that its process ever had."""
+        assert self._child is not None
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self._child.pid}/status").read_text())
+        assert found
+        return int(found[1]) / 1024
+
     def hang_up(self) -> None:
         """SIGHUP: read the configuration again."""
         assert self._child is not None

@@ -35,6 +35,9 @@ from vici_mif.lab.lab import Lab
 
 MAX_CLONES = 2
 
+FORGED = 20_000
+"""Packets at least that came from elsewhere meanwhile."""
+
 
 @pytest.fixture
 def place(make_lab: MakeLab) -> Lab:
@@ -238,9 +241,11 @@ def test_honest_moves_under_forged_sources(place: Lab) -> None:
             for address in addresses:
                 honest.move(honest.root, address)
                 watcher.sees(lambda _, at=address: _is_at(watcher, HONEST, at))
+            watcher.sees(lambda g: g.sources.spread_packets > FORGED)
         refused = re.findall(r"ESP of \S+ [0-9a-f]+ from ([0-9.]+), is dropped", watcher.said())
         assert not set(refused) & set(addresses)
         assert watcher.gateway.sources.refused <= 8
+        assert watcher.resident_mb() < 150
     assert lost[0] <= 5
 
 
