@@ -11,8 +11,10 @@ import pytest
 
 from tests import readme
 from tests.ansible.hosts import pings
+from tests.ansible.plays import Run
 from tests.ansible.rollout import CLIENT, GATEWAY, TARGET, VAULT, commands, inventory
 from tests.ansible.site import Site
+from tests.namespace import eventually
 
 FILES = {
     "gateway": ["/etc/swanctl/conf.d/vici-mif.conf", "/etc/strongswan.d/vici-mif.conf"],
@@ -153,6 +155,67 @@ def test_what_the_controller_refuses_is_never_written(site: Site) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("links", ["eth0", "eth9"]), ("children", ["nett"])],
+    ids=["a link that is not there", "a child that charon has not"],
+)
+def test_what_brings_no_tunnel_is_taken_back(site: Site, key: str, value: list[str]) -> None:
+    """charon and the controller take it, the gate does not: it is as before, and none was lost."""
+    before, pids = site.tunnels(), site.pids()
+    files = [site.client.read(file) for file in FILES["client"]]
+    controller, more = wished("client", "controller"), wished("client", "connections")
+    controller["connections"]["hq"][key] = value
+    more["hq"]["dpd_delay"] = "30s"
+    with pings(site.client, TARGET) as counted:
+        run = refused(site, client_controller=controller, client_connections=more)
+        eventually(lambda: states(site) == {"active"}, 30)
+
+    assert "Wait for the paths: " in run.failures(CLIENT)
+    assert [site.client.read(file) for file in FILES["client"]] == files
+    assert (site.tunnels(), site.pids()) == (before, pids)
+    assert counted["received"] == counted["sent"] > 100
+    again = site.ansible.play("vici_mif.ipsec.clients")
+    assert (again.code, again.changed(CLIENT)) == (0, [])
+
+
+@pytest.mark.long
+def test_a_family_that_does_not_come_back_is_taken_back(site: Site) -> None:
+    """The peer by another name, as somebody who is not there: the old one authenticates again."""
+    pids = site.pids()
+    files = [site.client.read(file) for file in FILES["client"]]
+    controller, other = wished("client", "controller"), wished("client", "connections")
+    controller["connections"]["other"] = controller["connections"].pop("hq")
+    other["other"] = other.pop("hq")
+    other["other"]["remote"]["id"] = "nobody.example.org"
+    run = refused(site, client_controller=controller, client_connections=other)
+
+    assert "Wait for the tunnels: " in run.failures(CLIENT)
+    assert [site.client.read(file) for file in FILES["client"]] == files
+    eventually(lambda: states(site) == {"active"}, 30)
+    assert [peer["name"] for peer in site.status()["peers"]] == ["hq"]
+    assert [f["identity"] for f in site.info(CLIENT)["families"]] == ["gateway.example.org"]
+    assert site.client.run("ping", "-c", "3", TARGET).code == 0
+    assert site.pids() == pids
+
+
+def refused(site: Site, **extra: Any) -> Run:
+    """A client's run that loads everything, and that only the gate ends."""
+    run = site.ansible.play("vici_mif.ipsec.clients", client_gate_retries=5, **extra)
+    assert run.code != 0
+    assert run.stats[CLIENT]["failures"] == 1
+    for task in ("Let charon load what swanctl has", "Let the controller read its file again"):
+        assert run.task(CLIENT, task)["rc"] == 0
+    assert "The configuration from before is in force again." in run.failures(CLIENT)
+    return run
+
+
+def states(site: Site) -> set[str]:
+    """In which states the paths of the client's first peer are."""
+    return {path["state"] for path in site.status()["peers"][0]["paths"]}
+
+
+@pytest.mark.long
 def test_a_failure_leaves_the_other_hosts_alone(site: Site) -> None:
     """One host after the other: the second gateway is not even connected to."""
     with site.ansible.another("gateways", "gw2"):
@@ -225,7 +288,7 @@ def test_a_path_that_is_configured_is_not_absent(site: Site) -> None:
     assert again.task(CLIENT, "it")["changed"] is False
     assert orders == []
     assert back.code == 0, back.text
-    assert {p["state"] for p in site.status()["peers"][0]["paths"]} == {"active"}
+    assert states(site) == {"active"}
 
 
 @pytest.mark.long
