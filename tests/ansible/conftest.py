@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.ansible.hosts import IMAGE, Host, link
+from tests.ansible.hosts import IMAGE, Host, link, unreached
 from tests.ansible.plays import COLLECTION, Ansible
 from tests.ansible.rollout import CLIENT, GATEWAY, LINKS, TARGET, VAULT, inventory
 from tests.ansible.site import Site
@@ -34,7 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """What the hosts said last stands beside a failure."""
     report: Any = yield
-    site = getattr(item, "funcargs", {}).get("site")
+    used = getattr(item, "funcargs", {})
+    site = used.get("site") or used.get("stock")
     if report.failed and site is not None:
         for host in (site.gateway, site.client):
             report.sections.append((host.name, host.logs()))
@@ -55,10 +56,18 @@ def engine() -> Any:
 @pytest.fixture(scope="session")
 def image(engine: Any) -> str:
     """A Debian with systemd. Its base is made by scripts/base-image."""
+    from docker.errors import BuildError
+
     base, tag = f"debian:{SUITE}-slim", f"vici-mif-ansible:{SUITE}"
     if not engine.images.list(name=base):
         pytest.skip(f"no image {base}: scripts/base-image {SUITE}")
-    engine.images.build(path=str(IMAGE), tag=tag, buildargs={"BASE": base}, rm=True)
+    try:
+        engine.images.build(path=str(IMAGE), tag=tag, buildargs={"BASE": base}, rm=True)
+    except BuildError as error:
+        said = "".join(part.get("stream", "") for part in error.build_log)
+        if line := unreached(said):
+            pytest.skip(f"Debian's archive cannot be reached from a build: {line}")
+        raise AssertionError(said) from error
     return tag
 
 

@@ -22,7 +22,9 @@ SYSCTLS = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "2",
 }
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BOOTED = {"running", "degraded"}
+UNREACHED = ("Failed to fetch", "Temporary failure resolving", "Failed to update apt cache")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,12 @@ def link(ends: Sequence[tuple[Host, str, str]]) -> None:
     for host, name, address in ends:
         host.run("ip", "address", "add", address, "dev", name, check=True)
         host.run("ip", "link", "set", name, "up", check=True)
+
+
+def unreached(text: str) -> str:
+    """The line by which apt says that Debian's archive does not answer; empty if none does."""
+    lines = (COLOUR.sub("", line).strip() for line in text.splitlines())
+    return next((line for line in lines if any(word in line for word in UNREACHED)), "")
 
 
 @contextmanager
