@@ -116,13 +116,16 @@ class _Session:
 
     async def follow(self) -> None:
         """Snapshot, then events, until a connection is lost."""
+        found: list[BaseException] = []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._drain())
                 group.create_task(self._work())
                 group.create_task(self.reader.watch_connections())
         except* (vici.ViciError, swan.SwanError) as errors:
-            raise errors.exceptions[0] from None
+            found += errors.exceptions  # Python 3.11.2 makes a group of what is raised here
+        if found:
+            raise found[0]
 
     def close(self) -> None:
         for connection in self._all:

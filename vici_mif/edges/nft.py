@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -38,7 +37,7 @@ async def present(family: str, table: str) -> bool:
 
 async def watch(destroyed: Callable[[], Awaitable[None]]) -> None:
     """Call at once, and after every deletion of a table, for ever. Raises NftError without nft."""
-    monitor = await _start("monitor", "destroy", "tables", before=_dying_with_us())
+    monitor = await _start("monitor", "destroy", "tables", before=await _dying_with_us())
     assert monitor.stdout is not None
     try:
         await destroyed()  # what went while nobody watched
@@ -65,9 +64,17 @@ async def run(*arguments: str, stdin: str = "") -> str:
     return out.decode()
 
 
-def _dying_with_us() -> tuple[str, ...]:
-    """Who is killed can end nobody: what waits for ever would hold the namespace (prctl(2))."""
-    return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+async def _dying_with_us() -> tuple[str, ...]:
+    """Who is killed can end nobody: what waits for ever would hold the namespace (prctl(2)).
+
+    Without CAP_SETPCAP some setpriv refuse; under systemd, which ends all of a unit, it may.
+    """
+    words, nothing = ("setpriv", "--pdeathsig", "KILL"), asyncio.subprocess.DEVNULL
+    try:
+        trial = await asyncio.create_subprocess_exec(*words, "true", stderr=nothing)
+    except OSError:
+        return ()
+    return () if await trial.wait() else words
 
 
 async def _start(*arguments: str, before: Sequence[str] = ()) -> asyncio.subprocess.Process:

@@ -63,12 +63,15 @@ class Sources:
 
     async def watch(self) -> None:
         """Restore and look, for ever. Raises NftError without nft."""
+        found: list[BaseException] = []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(nft.watch(self._restore))
                 group.create_task(self._look())
         except* NftError as errors:
-            raise errors.exceptions[0] from None
+            found += errors.exceptions  # Python 3.11.2 makes a group of what is raised here
+        if found:
+            raise found[0]
 
     async def _restore(self) -> None:
         async with self._lock:
