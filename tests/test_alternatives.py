@@ -381,6 +381,18 @@ def test_a_peer_that_is_drained_hands_over_before_it_closes() -> None:
     assert {sa.name for sa in it.sas.values()} == {"hq"}
 
 
+def test_a_drain_is_under_way_until_the_last_tunnel_is_closed() -> None:
+    """Also while they are closed one by one: whoever waits for the drain would give up."""
+    it = world().start().run(10)
+    drain(it)
+    seen = set()
+    while any(sa.name == "hq" for sa in it.sas.values()):
+        it.run(it.until_next())
+        seen |= {path.why for path in peer(it, "hq").paths if path.state != "drained"}
+
+    assert seen == {LEAVING}
+
+
 def test_a_drained_peer_waits_for_one_that_works() -> None:
     """The other gateway is dead, or there is none: the last way that works is not given up."""
     it = world().start().run(10)

@@ -89,7 +89,7 @@ class Role:
     contested: bool = False
     """It carries, and so does a worse one until this one has proved itself."""
     heir: str = ""
-    """It leaves, and this peer is about to carry in its place."""
+    """It leaves, and this peer carries in its place or is about to."""
 
     def waits(self, now: float) -> bool:
         """Children are not opened yet."""
@@ -164,7 +164,7 @@ class Alternatives:
         before = [r for r in better if self._goes_before(r, rival, now)]
         covered = frozenset(each for r in before for each in r.protects)
         if before and rival.protects <= covered:
-            return Role(behind=before[0].name)
+            return Role(behind=before[0].name, heir=before[0].name if rival.leaves else "")
         worse = [r for r in _worse(rival, rivals) if r.carries]
         if worse and not rival.carries:
             stood_at = self._stood_at.get(rival.name)
