@@ -305,9 +305,11 @@ class LabStage:
     def do_flush_rules(self) -> None:
         for version in ("-4", "-6"):
             said = self.lab.client.exec(["ip", version, "rule"]).stdout
-            for preference in {int(line.partition(":")[0]) for line in said.splitlines()}:
-                if preference not in _KEEP:
-                    self._delete_rules(version, preference)
+            there = [int(line.partition(":")[0]) for line in said.splitlines()]
+            # each of them once: whoever deletes until none is left fights with who puts them back
+            batch = "".join(f"rule del pref {each}\n" for each in there if each not in _KEEP)
+            argv = ["ip", version, "-force", "-batch", "-"]
+            self.lab.client.exec(argv, stdin=batch, check=False)
 
     def do_flush_ruleset(self) -> None:
         self.lab.client.exec(["nft", "flush", "ruleset"])
@@ -368,11 +370,6 @@ class LabStage:
         chosen = [sa for sa in found if which == "all" or sa.cloned == (which == "clone")]
         for sa in chosen if which == "all" else chosen[:1]:
             charon.swanctl(what, "--ike-id", str(sa.unique_id))
-
-    def _delete_rules(self, version: str, preference: int) -> None:
-        delete = ["ip", version, "rule", "del", "preference", str(preference)]
-        while self.lab.client.exec(delete, check=False).returncode == 0:
-            pass
 
 
 def replayed(journal: Path) -> list[str]:
