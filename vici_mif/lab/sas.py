@@ -24,6 +24,18 @@ def read(path: Path) -> list[Sa]:
         return []
 
 
+def agreed(near: Path, far: Path) -> bool:
+    """The far charon has every IKE SA of the near one where that has it; no NAT is between them.
+
+    It follows a move once it knows that the peer is there (RFC 4555, 3.7), a moment later; until
+    then it has an exchange outstanding, and tells nobody when it shuts down.
+    """
+    there = {(sa.spi_in, sa.spi_responder): (sa.remote, sa.local) for sa in read(far)}
+    return all(
+        there.get((sa.spi_in, sa.spi_responder)) == (sa.local, sa.remote) for sa in read(near)
+    )
+
+
 def ask(path: Path, command: str, message: Mapping[str, str]) -> None:
     """One command for a charon of the lab. Raises LabError when it says no."""
     try:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 from vici_mif.core.status import TunnelStatus
 from vici_mif.lab.controller import Controller, link_of
 from vici_mif.lab.errors import LabError
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
+from vici_mif.lab.sas import agreed
 from vici_mif.lab.streams.log import Flow, StreamLog
 from vici_mif.lab.streams.streams import Streams, far_address
 from vici_mif.lab.topology import Wish, bare
@@ -36,6 +38,7 @@ HOLD_DOWN = 0.1
 """Seconds; it doubles with each break, and here a path breaks all the time."""
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass
@@ -64,12 +67,22 @@ class Stage:
 
     def settle(self) -> list[TunnelStatus]:
         """Until every tunnel is at home and carries. Raises LabError."""
+        return self._until(self._home, "not at home again")
+
+    def rest(self) -> None:
+        """Until the gateway, too, sends to where they are: the next cut hits what is sent there.
+        Raises LabError."""
+        self.settle()
+        ends = self.lab.client.vici_socket, self.lab.host("gateway").vici_socket
+        self._until(lambda: agreed(*ends), "the gateway did not follow")
+
+    def _until(self, look: Callable[[], T], wrong: str) -> T:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if found := self._home():
+            if found := look():
                 return found
             time.sleep(0.05)
-        raise LabError(f"not at home again within {PATIENCE:g} s:\n{self.controller.table()}")
+        raise LabError(f"{wrong} within {PATIENCE:g} s:\n{self.controller.table()}")
 
     def _home(self) -> list[TunnelStatus]:
         status = self.controller.ask_status()

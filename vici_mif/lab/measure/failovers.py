@@ -45,12 +45,12 @@ def link_lost(say: Say, n: int) -> list[Figure]:
 
 
 def _lose(at: Stage, run: int, times: Times) -> None:
+    at.rest()
     link = at.lab.uplinks[run % len(at.lab.uplinks)]
     moment = happens(partial(at.lab.link_down, link))
     for direction, flow in zip((UP, DOWN), at.flows[link], strict=True):
         times[direction].append(silence(at, flow, moment))
     at.lab.link_up(link)
-    at.settle()
 
 
 def silent(
@@ -101,6 +101,7 @@ def _fall_silent(
     at: Stage, run: int, directions: tuple[str, ...], heard: tuple[str, ...], times: Times
 ) -> None:
     """Of eight in a row each link has each: nothing outstanding, a child rekeyed, an IKE SA."""
+    at.rest()
     link = at.lab.uplinks[run // 2 % len(at.lab.uplinks)]
     moment = happens(partial(at.lab.cut, link, directions=directions))
     if run % 2:
@@ -109,7 +110,6 @@ def _fall_silent(
         if direction in heard:
             times[direction].append(silence(at, flow, moment))
     at.lab.uncut(link)
-    at.settle()
 
 
 def _last(times: Times) -> str:
