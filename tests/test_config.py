@@ -120,6 +120,13 @@ MISTAKES = {
         one("tunels: 3"),
         ["c0.yaml:3:23: connections.hq.tunels: unknown key; nearest known: tunnels"],
     ),
+    "a key of another section": (
+        one("state_dir: /tmp") + "links: [eth0]\n",
+        [
+            "c0.yaml:3:23: connections.hq.state_dir: unknown key here; it belongs below daemon",
+            "c0.yaml:4:1: links: unknown key here; it belongs below connections.NAME",
+        ],
+    ),
     "unknown key like nothing": (one("zzz: 3"), ["c0.yaml:3:23: connections.hq.zzz: unknown key"]),
     "probe: no such profile": (
         one("probe: {profile: quick}"),

@@ -988,3 +988,13 @@ def test_a_start_without_trouble_warns_nobody() -> None:
     world.link_down("eth1")
 
     assert [x.level for x in world.actions(a.Say) if isinstance(x, a.Say)][-1] == "warning"
+
+
+def test_what_failed_is_said_with_its_peer_and_path() -> None:
+    """Whoever reads the log has several of both."""
+    world = up()
+    world.dead |= {"eth1"}
+    world.run(60)
+    told = [x.text for x in world.actions(a.Say) if isinstance(x, a.Say)]
+
+    assert f"hq: eth1/{GATEWAY}: Probe failed: timeout" in told

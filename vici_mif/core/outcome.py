@@ -6,13 +6,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vici_mif.core import events as e
-from vici_mif.core.actions import CreateIke, Probe
+from vici_mif.core.actions import (
+    Action,
+    Clone,
+    CreateChild,
+    CreateIke,
+    Migrate,
+    Probe,
+    Terminate,
+)
 from vici_mif.core.family import stock
 from vici_mif.core.family.family import slots_of
 from vici_mif.core.model import PathName
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Request
 from vici_mif.core.turn import Turn
+
+
+def about(peer: Peer, action: Action) -> str:
+    """What a request is about, for the log: its peer, and its path or else its IKE SA."""
+    path = peer.paths.of(action.pair) if isinstance(action, CreateIke | Migrate | Probe) else None
+    if path is not None:
+        return f"{peer.name}: {path}"
+    if isinstance(action, Clone | CreateChild | Terminate | Migrate | Probe):
+        return f"{peer.name}: IKE SA {action.ike_id}"
+    return peer.name
 
 
 def taken(peer: Peer, request: Request, event: e.ActionTaken) -> None:

@@ -225,10 +225,10 @@ class Planner:
         request = self._book.end(event.tag)
         if request is None:
             return
-        if not self._book.failures(request.key):
-            kind = type(request.action).__name__
-            turn.say(f"{kind} failed: {event.text or event.reason}", "warning")
         peer = self._peer(request)
+        if not self._book.failures(request.key):
+            what = f"{type(request.action).__name__} failed: {event.text or event.reason}"
+            turn.say(f"{outcome.about(peer, request.action)}: {what}" if peer else what, "warning")
         if peer is not None:
             outcome.failed(peer, turn, request, event.reason, event.text)
         else:

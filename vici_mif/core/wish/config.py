@@ -320,7 +320,16 @@ def _unknown(key: Key) -> str:
         return "comes in a later version"
     model = MODELS.get(shape[:-1])
     near = document.nearest(str(key[-1]), _names(model)) if model else None
-    return f"unknown key; nearest known: {near}" if near else "unknown key"
+    if near:
+        return f"unknown key; nearest known: {near}"
+    home = _home(str(key[-1]))
+    return f"unknown key here; it belongs below {home}" if home else "unknown key"
+
+
+def _home(name: str) -> str:
+    """Where a key is known that stands elsewhere."""
+    found = (at for at, model in MODELS.items() if 0 < len(at) <= 2 and name in _names(model))
+    return document.dotted(next(found, ())).replace("*", "NAME")
 
 
 def _names(model: type[BaseModel]) -> list[str]:
