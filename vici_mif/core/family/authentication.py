@@ -7,7 +7,7 @@ the peer answers, the pair is settled: dropping it later could mean a second aut
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vici_mif.core.actions import CreateIke, ReadSa
@@ -33,6 +33,13 @@ AUTH_DELAY = 30.0
 
 PATH_REASONS = frozenset({"timeout", "no-route"})
 """Failures that speak about the path and not about the peer or the credentials."""
+
+ADVICE: Mapping[str, str] = {
+    "peer-refused": "peer-refused: identities or credentials do not fit; "
+    "charon's log at both ends says which",
+    "no-proposal": "no-proposal: the `proposals` of both ends have none in common",
+}
+"""What is said of failures for which charon has no words of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,7 @@ class Authentication:
     def failed(self, turn: Turn, paths: Paths, reason: str, text: str) -> None:
         """`childless` refused: once more with a child. A word about the path: the next pair."""
         path = self.trying
-        self.why = f"{path}: {text or reason}"
+        self.why = f"{path}: {text or ADVICE.get(reason, reason)}"
         if reason == "not-negotiated" and self.childless:
             self.childless = False
             self._end(paths, PathFact.TEST_PASSED, turn.now)
