@@ -280,6 +280,10 @@ def test_refused_credentials_back_off() -> None:
     assert set(map(str, tried)) == {"198.18.0.2"}
     assert len(tried) <= 6
     assert "peer-refused" in world.hq.why
+    world.gateway.refuses = False
+    world.feed(e.OrderCleared(kind=OrderKind.DOWN, peer="hq"))
+    world.run(2)
+    assert world.hq.state == "up"
 
 
 def test_peer_without_childless() -> None:

@@ -60,6 +60,17 @@ def test_a_link_that_is_taken_out_is_left_without_a_break() -> None:
     assert world.hq.state == "up"
 
 
+def test_a_link_that_nobody_has_is_named() -> None:
+    """A name with a slip of the pen: the reason says which one has no tunnel."""
+    world = up(wish("{links: [eth0, eth1]}"))
+    world.configure(wish("{links: [eth0, eth9]}"))
+    world.run(20)
+
+    assert world.hq.state == "degraded"
+    assert world.hq.why.startswith("1 of 2 tunnels: eth9/")
+    assert "absent" in world.hq.why
+
+
 def test_it_waits_while_no_other_path_works() -> None:
     """A tunnel that works is never given up for a change that may fail."""
     world = up(wish("{links: [eth0, eth1, eth2], spares: 0}"))

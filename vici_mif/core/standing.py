@@ -186,9 +186,18 @@ def _unbuilt(peer: Peer, book: Book) -> Standing | None:
     if built >= wanted:
         return None
     refused = book.failure(("clone", peer.name))
-    said = f": {refused.text or refused.reason}" if refused else ""
+    why = (refused.text or refused.reason) if refused else _homeless(peer)
     state: PeerState = "up" if refused and refused.reason == "limit" else "degraded"
-    return Standing(state, f"{built} of {wanted} tunnels{said}", on_its_way=not said)
+    said = ": ".join(filter(None, [f"{built} of {wanted} tunnels", why]))
+    return Standing(state, said, on_its_way=not refused)
+
+
+def _homeless(peer: Peer) -> str:
+    """The first path that has no tunnel and cannot have one now."""
+    homes = {tunnel.home for tunnel in peer.tunnels}
+    empty = (path.name for path in peer.paths.all() if path.name not in homes and not path.denied)
+    whys = ((name, peer.paths.life(name).why) for name in empty)
+    return next((f"{name}: {why}" for name, why in whys if why), "")
 
 
 def _unopened(peer: Peer, book: Book) -> Standing | None:
