@@ -280,9 +280,20 @@ def test_refused_credentials_back_off() -> None:
     assert set(map(str, tried)) == {"198.18.0.2"}
     assert len(tried) <= 6
     assert "peer-refused" in world.hq.why
+
+
+def test_up_does_not_wait_for_the_next_try() -> None:
+    """Whoever has mended the secret asks for it."""
+    world = World(gateway=Gateway(refuses=True)).start().run(30)
+    tries = len(world.actions(a.CreateIke))
+    while len(world.actions(a.CreateIke)) == tries:
+        world.run(0.1)
     world.gateway.refuses = False
+    world.run(5)
+    assert world.hq.state == "down"
     world.feed(e.OrderCleared(kind=OrderKind.DOWN, peer="hq"))
     world.run(2)
+
     assert world.hq.state == "up"
 
 
