@@ -171,7 +171,10 @@ def test_what_brings_no_tunnel_is_taken_back(site: Site, key: str, value: list[s
         run = refused(site, client_controller=controller, client_connections=more)
         eventually(lambda: states(site) == {"active"}, 30)
 
-    assert "Wait for the paths: " in run.failures(CLIENT)
+    said = run.failures(CLIENT)
+    assert "Wait for the paths: " in said
+    assert "peer hq " in said
+    assert value[-1] in said
     assert [site.client.read(file) for file in FILES["client"]] == files
     assert (site.tunnels(), site.pids()) == (before, pids)
     assert counted["received"] == counted["sent"] > 100
@@ -190,7 +193,9 @@ def test_a_family_that_does_not_come_back_is_taken_back(site: Site) -> None:
     other["other"]["remote"]["id"] = "nobody.example.org"
     run = refused(site, client_controller=controller, client_connections=other)
 
-    assert "Wait for the tunnels: " in run.failures(CLIENT)
+    said = run.failures(CLIENT)
+    assert "Wait for the tunnels: " in said
+    assert "without a tunnel: gateway.example.org" in said
     assert [site.client.read(file) for file in FILES["client"]] == files
     eventually(lambda: states(site) == {"active"}, 30)
     assert [peer["name"] for peer in site.status()["peers"]] == ["hq"]
