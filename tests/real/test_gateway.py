@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from tests.namespace import eventually
 from tests.real.conftest import MakeLab
 from tests.real.forger import forging
 from tests.real.rig import ping, request
+from tests.real.under_ping import Pinging
 from tests.real.watcher import (
     HONEST,
     HOSTILE,
@@ -50,20 +50,13 @@ def place(make_lab: MakeLab) -> Lab:
 
 @contextmanager
 def counted(lab: Lab, vip: str) -> Iterator[list[int]]:
-    """A ping every 20 ms through a tunnel; how many were lost stands in the list at the end."""
-    argv = ["ping", "-q", "-n", "-i", "0.02", "-W", "2", "-I", vip, INSIDE]
-    child = lab.client.spawn("ping", argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    """Pings through a tunnel; how many were lost stands in the list at the end."""
     lost: list[int] = []
     begun = time.monotonic()
-    try:
+    with Pinging(lab, vip, INSIDE) as pings:
         yield lost
         eventually(lambda: time.monotonic() > begun + 1)
-    finally:
-        child.send_signal(2)
-        said = child.communicate(timeout=20)[0].decode()
-        sent, got = re.findall(r"(\d+) packets transmitted, (\d+) received", said)[0]
-        lost.append(int(sent) - int(got))
-        assert int(sent) > 20, said
+    lost.append(pings.lost)
 
 
 def test_families_of_all_peers_stand_in_the_status(place: Lab) -> None:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
+from tempfile import TemporaryFile
 from types import TracebackType
 
+from tests.pings import counted
 from vici_mif.lab.lab import Lab
 
 
@@ -16,14 +17,15 @@ class Pinging:
 
     def __init__(self, lab: Lab, source: str, target: str, host: str = "client") -> None:
         self._host = lab.host(host)
-        self._argv = ["ping", "-n", "-q", "-i", "0.02", *(["-I", source] if source else []), target]
+        self._argv = ["ping", "-n", "-i", "0.02", *(["-I", source] if source else []), target]
         self.lost = -1
-        """Pings without an answer, once it has ended."""
+        """Pings without an answer, once it has ended; the last one does not count."""
         self.sent = 0
 
     def __enter__(self) -> Pinging:
+        self._said = TemporaryFile("w+")  # a pipe that nobody reads would hold it up
         self._child = self._host.spawn(
-            "pinging", self._argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            "pinging", self._argv, stdout=self._said, stderr=subprocess.STDOUT
         )
         return self
 
@@ -34,10 +36,10 @@ class Pinging:
         trace: TracebackType | None,
     ) -> None:
         self._child.send_signal(signal.SIGINT)
-        said = self._child.communicate(timeout=20)[0]
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
-        assert found is not None, said
-        self.sent = int(found[1])
-        # the last one may be on its way
-        self.lost = max(0, self.sent - int(found[2]) - 1)
+        self._child.wait(20)
+        self._said.seek(0)
+        with self._said:
+            said = self._said.read()
+        self.sent, answered = counted(said)
+        self.lost = self.sent - answered
         assert self.sent > 20, said
