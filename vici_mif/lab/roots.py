@@ -14,6 +14,8 @@ from vici_mif.lab.hosts import Host
 
 FOREIGN = Path("/")
 """Stands for the prefix of a strongSwan where there is none: the image says how it starts."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""In an image; the caller's need not fit there."""
 # in a mount namespace that `ip netns exec` made; the lab's directory may lie in /run
 _VIEW = (
     'set -e; root=$1; lab=$2; mount --rbind "$3" "$root/run"; shift 3; mkdir -p "$root$lab"; '
@@ -39,4 +41,5 @@ class RootHost(Host):
         return ["ip", "netns", "exec", self.namespace, "sh", "-c", _VIEW, "sh", *places, *argv]
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        return super().environment(extra) | {"FACTS": str(self.directory / facts.FACTS)}
+        own = {"PATH": PATH, "FACTS": str(self.directory / facts.FACTS)}
+        return super().environment(extra) | own

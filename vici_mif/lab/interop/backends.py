@@ -20,14 +20,13 @@ from vici_mif.lab.interop import images
 from vici_mif.lab.interop.images import SkippedError
 from vici_mif.lab.interop.implementations import Implementation, Role
 from vici_mif.lab.lab import Setup
-from vici_mif.lab.roots import FOREIGN
+from vici_mif.lab.roots import FOREIGN, PATH
 from vici_mif.lab.topology import CLIENT, GATEWAY
 
 Check = Callable[[str, str], int]
 """Scenario and role -> what `endpoint check` answers."""
 UNSUPPORTED = 127
 """What `endpoint check` answers where an image does not play."""
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PREFIX = "org.vici-mif.prefix"
 
 _PARTS = {("clones", "client"): True, ("clones", "gateway"): True, ("fallback", "client"): True,
@@ -149,4 +148,4 @@ def _distrust(check: Check, name: str) -> None:
 def _asked(scenario: str, role: str) -> dict[str, str]:
     """The environment of `endpoint check`. Containers have this machine's kernel."""
     esp = "yes" if KERNEL_ESP in abilities() else "no"
-    return {"PATH": _PATH, "SCENARIO": scenario, "ROLE": role, "ESP": esp}
+    return {"PATH": PATH, "SCENARIO": scenario, "ROLE": role, "ESP": esp}
