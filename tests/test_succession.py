@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
-from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World
+from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World, link
 from vici_mif.core import actions as a
 from vici_mif.core.family.slots import merged, own
 from vici_mif.core.family.succession import MARGIN_PART, RETRY_DELAY
@@ -499,3 +500,64 @@ def test_a_spare_is_no_reason_to_authenticate() -> None:
 
     assert len([x for _, x in world.log if isinstance(x, a.CreateIke)]) == 1
     assert len(world.seats()) == 3
+
+
+FOUR = THREE.replace("eth2", "eth2, eth3")
+POORER = {"one address": {"addresses": 1}, "two": {"addresses": 2}, "no cloning": {"clones": False}}
+
+
+def authentications(world: World) -> int:
+    return len([x for _, x in world.log if isinstance(x, a.CreateIke)])
+
+
+@pytest.mark.parametrize("poorer", POORER.values(), ids=POORER)
+def test_what_gives_no_more_does_not_follow(poorer: dict[str, Any]) -> None:
+    """Whoever lowered the gateway's limits meanwhile: the family that has three keeps them."""
+    world = up(gateway=Gateway(leases=True))
+    world.links["eth3"] = link(3)
+    world.see_links()
+    before = {sa.unique_id for sa in world.sas.values()}
+    never_without(world)
+    vars(world.gateway).update(poorer)
+    world.configure(FOUR)
+    world.run(900)
+
+    assert {sa.unique_id for sa in world.sas.values()} == before
+    assert len(world.seats()) == 3
+    assert authentications(world) == 2
+
+
+def test_a_peer_that_refuses_more_is_not_asked_each_minute() -> None:
+    """Its log, its RADIUS server and its one-time passwords are not ours."""
+    world = up(text=NARROW, gateway=Gateway(leases=True))
+    world.gateway.refuses = True
+    world.configure(THREE)
+    world.run(900)
+
+    assert authentications(world) == 2
+    assert world.hq.state != "down"
+
+
+def test_a_peer_that_replaces_is_not_asked_again_for_more() -> None:
+    """`unique = replace`: the first link that was added cost the family, the second does not."""
+    world = up(text=NARROW, gateway=Gateway(replaces=True))
+    world.configure(THREE.replace("eth1, eth2", "eth1"))
+    world.run(600)
+    asked = authentications(world)
+    world.configure(THREE)
+    world.run(600)
+
+    assert authentications(world) == asked
+    assert world.hq.state != "down"
+
+
+def test_a_link_in_the_place_of_another_needs_no_authentication() -> None:
+    """The tunnel of the one that goes moves to the one that comes."""
+    world = up(text=THREE.replace("eth1, eth2", "eth1"), gateway=Gateway(leases=True))
+    before = {sa.unique_id for sa in world.sas.values()}
+    never_without(world)
+    world.configure(THREE.replace("eth1, eth2", "eth2"))
+    world.run(60)
+
+    assert {sa.unique_id for sa in world.sas.values()} == before
+    assert set(world.seats().values()) == {f"eth{i}/{GATEWAY}" for i in (0, 2)}

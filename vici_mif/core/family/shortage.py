@@ -37,9 +37,19 @@ class Shortage:
 
     def of(self, family: Family) -> bool:
         """Whether another one would get more."""
-        given = len(slots_of(family.vips))
-        return family.clones and self._asked[family.key] <= given < self._tunnels
+        return family.clones and self._asked[family.key] <= _given(family) < self._tunnels
+
+    def stays(self, family: Family, heir: Family) -> bool:
+        """The heir, which asked for more, got no more: the family would only be made smaller."""
+        if heir.clones and _given(heir) > _given(family):
+            return False
+        self._asked[family.key] = max(self._asked[family.key], self._asked[heir.key])
+        return True
 
     def reset(self) -> None:
         """charon is gone: its numbers begin anew."""
         self._asked.clear()
+
+
+def _given(family: Family) -> int:
+    return len(slots_of(family.vips))

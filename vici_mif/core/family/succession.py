@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vici_mif.core.actions import Clone
+from vici_mif.core.family.authentication import PATH_REASONS
 from vici_mif.core.family.closing import Closing
 from vici_mif.core.family.family import Family, families, strongest
 from vici_mif.core.family.shortage import Shortage
@@ -201,7 +202,7 @@ class Succession:
             return EXPIRING
         if _changed(self._under[family.key], self._connection):
             return CHANGED
-        if self.shortage.of(family):
+        if self.shortage.of(family) and not self._hopeless:
             return SHORT
         if self.stranded:
             return ELSEWHERE
@@ -242,7 +243,7 @@ class Succession:
         if not reason or not turn.book.free(self._key, turn.now):
             return False
         self._reason = reason
-        if reason == CLONELESS and calm and self.current is not None:
+        if reason in {CLONELESS, SHORT} and calm and self.current is not None:
             self._tried = (self.current.key, turn.now)
         return calm or reason in {EXPIRING, FORGOTTEN}
 
@@ -256,7 +257,9 @@ class Succession:
         failure = turn.book.failure(self._auth)
         if failure is not None:
             turn.book.forgive(self._auth)
-            urgent = self.reason(turn) in {EXPIRING, CHANGED, SHORT, ELSEWHERE, FORGOTTEN}
+            reason = self.reason(turn)
+            unheard = reason == SHORT and failure.reason in PATH_REASONS
+            urgent = reason in {EXPIRING, CHANGED, ELSEWHERE, FORGOTTEN} or unheard
             delay = None if urgent else RETRY_DELAY
             turn.book.fail(self._key, turn.now, failure.reason, failure.text, delay)
 
@@ -279,6 +282,9 @@ class Succession:
             return
         if not heir.clones and not current.clones and current.ours:
             self._give_up(turn, heir, CLONELESS, RETRY_DELAY)
+            return
+        if self._reason == SHORT and self.shortage.stays(current, heir):
+            self._give_up(turn, heir, SHORT, RETRY_DELAY)
             return
         since_at = self._since_at[heir.key]
         late_at = since_at + RIPE_DELAY

@@ -205,8 +205,9 @@ class Paths:
 
     @property
     def links(self) -> int:
-        """Over how many links they lead."""
-        return len({path.name.link for path in self._paths.values() if not path.denied})
+        """Over how many links they lead: those that are there or are awaited by their name."""
+        able = (path for path in self._paths.values() if self.possible(path.name))
+        return len({p.name.link for p in able if p.pair is not None or p.name.link in self._exact})
 
     @property
     def first(self) -> Path | None:
