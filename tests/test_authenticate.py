@@ -61,6 +61,24 @@ def test_one_that_nobody_answers_holds_no_other_up() -> None:
     assert [t.current.link for t in world.planner.peers["hq"].tunnels if t.current] == ["eth1"]
 
 
+def test_one_that_does_not_end_holds_no_other_up_for_long() -> None:
+    """IKE_SA_INIT is answered, IKE_AUTH is not: too large for that path, or EAP waits."""
+    world = World(TEXT, connection=None, patched=False)
+    world.more = dict(EACH)
+    world.dead = {"eth0"}
+    world.start().run(1)
+    (begun,) = world.sas
+    world.sas[begun] = replace(world.sas[begun], spi_responder="11")
+    world.feed(e.SaSeen(world.sas[begun]))
+    world.run(stock.INITIATE_DELAY)
+    assert [sa.name for sa in world.sas.values() if sa.established] == ["hq-b"]
+
+    (other,) = (i for i, sa in world.sas.items() if sa.name == "hq-b")
+    world.peer_deletes(other)
+    world.run(1)
+    assert [sa.name for sa in world.sas.values() if sa.established] == ["hq-b"]
+
+
 def test_one_that_is_missing_is_named_and_begun_again() -> None:
     """The other one carries meanwhile."""
     world = up()

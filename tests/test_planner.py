@@ -1013,3 +1013,22 @@ def test_what_failed_is_said_with_its_peer_and_path() -> None:
     told = [x.text for x in world.actions(a.Say) if isinstance(x, a.Say)]
 
     assert f"hq: eth1/{GATEWAY}: Probe failed: timeout" in told
+
+
+def test_a_path_that_is_not_wanted_is_no_reason() -> None:
+    """Two of three links: the third is away, and the child on the second was refused."""
+    text = THREE.replace("spares: 0", "tunnels: 2, spares: 0")
+    world = World(text, links={f"eth{i}": link(i, up=i < 2) for i in range(3)})
+    world.start()
+    seen = set()
+    for _ in range(2000):
+        world.run(0.001)
+        seen.add(world.hq.why)
+    assert not [why for why in seen if "eth2" in why]
+
+    world._opened = lambda action: world.feed(  # type: ignore[method-assign]
+        e.ActionFailed(action.tag, "peer-refused", "TS_UNACCEPTABLE")
+    )
+    world._child_closed(world.working()[1].children[0].unique_id)
+    world.run(5)
+    assert world.hq.why == "1 of 2 tunnels: child net: TS_UNACCEPTABLE"

@@ -51,7 +51,7 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
         case ("load" | "unload" as what, _, int(part)):
             peer.loading.done(turn, what, part, event.key_id, bool(event.is_new))
         case ("initiate", *_):
-            turn.book.fail(request.key, turn.now, "no answer", delay=stock.INITIATE_DELAY)
+            stock.asked(turn, request.key)
         case ("child", _, int(ike_id), str(template)):
             peer.children.opened(turn, request.key, ike_id, template)
         case _:

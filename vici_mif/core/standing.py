@@ -186,17 +186,21 @@ def _unbuilt(peer: Peer, book: Book) -> Standing | None:
     if built >= wanted:
         return None
     refused = book.failure(("clone", peer.name))
-    why = (refused.text or refused.reason) if refused else _homeless(peer)
+    unopened = [f for t in seated if not t.carries for f in _child_failures(peer, t, book)]
+    causes = [refused.text or refused.reason] if refused else unopened
+    why = next(iter(causes), "") or (_homeless(peer) if len(seated) < wanted else "")
     state: PeerState = "up" if refused and refused.reason == "limit" else "degraded"
     said = ": ".join(filter(None, [f"{built} of {wanted} tunnels", why]))
-    return Standing(state, said, on_its_way=not refused)
+    return Standing(state, said, on_its_way=not causes)
 
 
 def _homeless(peer: Peer) -> str:
-    """The first path that has no tunnel and cannot have one now."""
-    homes = {tunnel.home for tunnel in peer.tunnels}
-    empty = (path.name for path in peer.paths.all() if path.name not in homes and not path.denied)
-    whys = ((name, peer.paths.life(name).why) for name in empty)
+    """The first path that has no tunnel and cannot have one now; none while one is being built."""
+    paths, homes = peer.paths, {tunnel.home for tunnel in peer.tunnels}
+    if any(path.name not in homes for path in paths.seats()):
+        return ""
+    empty = (p.name for p in paths.all() if p.name not in homes and paths.possible(p.name))
+    whys = ((n, paths.life(n).why) for n in empty if not paths.is_drained(n))
     return next((f"{name}: {why}" for name, why in whys if why), "")
 
 

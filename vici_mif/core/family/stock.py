@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from vici_mif.core.actions import Initiate
+from vici_mif.core.family.authentication import AUTH_DELAY
 from vici_mif.core.model import Sa
 from vici_mif.core.requests import Key
 from vici_mif.core.turn import Turn
@@ -17,13 +18,17 @@ INITIATE_DELAY = 30.0
 ANSWER_DELAY = 5.0
 """Seconds for the first answer of a peer before the next connection begins."""
 
+NO_ANSWER = "no answer"
+"""Why one is asked for again; not that charon did not take it."""
+
 
 def bring_up(turn: Turn, peer: str, parts: Iterable[str], wanted: Collection[str]) -> None:
     """Once each, unless something of it is there. `parts`: its connections, equal ones would
     be merged. `wanted`: names of children, none: all.
 
     One connection after the other: of two at once each says INITIAL_CONTACT (RFC 7296, 2.4), and
-    the gateway closes the first. One that nobody answers is not waited for.
+    the gateway closes the first. One that nobody answers is not waited for, nor for ever one that
+    does not come to its end.
     """
     for name in parts:
         known = (turn.world.connections or {}).get(name)
@@ -43,9 +48,16 @@ def _waits(turn: Turn, keys: Sequence[Key], mine: Sequence[Sa]) -> bool:
         for key in keys:
             turn.book.forgive(key)
         return False
-    if any(sa.answered for sa in mine) or any(map(turn.book.under_way, keys)):
+    if any(map(turn.book.under_way, keys)):
         return True
-    asked = [failure.retry_at for key in keys if (failure := turn.book.failure(key))]
-    due_at = max(asked, default=turn.now) - INITIATE_DELAY + ANSWER_DELAY
+    failures = (turn.book.failure(key) for key in keys)
+    times = [f.retry_at - INITIATE_DELAY for f in failures if f and f.reason == NO_ANSWER]
+    patience = AUTH_DELAY if any(sa.answered for sa in mine) else ANSWER_DELAY
+    due_at = max(times, default=turn.now - patience) + patience
     turn.wake(due_at)
     return turn.now < due_at
+
+
+def asked(turn: Turn, key: Key) -> None:
+    """charon took it; what becomes of it the SAs tell."""
+    turn.book.fail(key, turn.now, NO_ANSWER, delay=INITIATE_DELAY)
