@@ -125,6 +125,22 @@ async def test_endless_line(tmp_path: Path) -> None:
     assert after["ok"] is True
 
 
+def test_whoever_reads_when_it_ends_hears_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And nobody finds a traceback in the log."""
+
+    async def main() -> bytes:
+        async with controller(tmp_path):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "status.sock")
+            writer.write(b'{"ask": "status"}\n')
+            await reader.readline()
+        return await reader.read()
+
+    assert asyncio.run(main()) == b""
+    assert caplog.messages == []
+
+
 async def test_readers_have_a_bound(tmp_path: Path) -> None:
     """One more than `MOST_READERS` is told so; root's socket still answers; a place gets free."""
     async with controller(tmp_path):

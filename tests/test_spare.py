@@ -126,9 +126,7 @@ def test_few_addresses() -> None:
     world = World(text=SPARE, gateway=Gateway(addresses=3)).start().run(200)
 
     assert (world.hq.state, len(world.hq.tunnels)) == ("up", 3)
-    assert world.hq.why == (
-        "by its pool or max_clones the peer gave 3 inner addresses for 3 tunnels and a spare"
-    )
+    assert world.hq.why == ("the peer gave 3 inner addresses for 3 tunnels and a spare")
 
 
 def test_few_clones() -> None:

@@ -561,3 +561,19 @@ def test_a_link_in_the_place_of_another_needs_no_authentication() -> None:
 
     assert {sa.unique_id for sa in world.sas.values()} == before
     assert set(world.seats().values()) == {f"eth{i}/{GATEWAY}" for i in (0, 2)}
+
+
+def test_what_is_refused_does_not_follow() -> None:
+    """`without_clone: refuse` and a gateway that no longer clones: what works is driven on."""
+    text = THREE.replace("spares: 0", "spares: 0, without_clone: refuse")
+    world = up(text=text, gateway=Gateway(leases=True))
+    world.gateway.clones = False
+    world.connection = changed(ROAD_WARRIOR)
+    world._seen_all()
+    world.run(60)
+    world.link_down("eth0")
+    world.run(10)
+
+    assert world.hq.state == "degraded"
+    assert len(world.seats()) == 3
+    assert E0 not in world.seats().values()

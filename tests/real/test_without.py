@@ -140,6 +140,21 @@ def test_the_plan_changes_nothing(make_lab: MakeLab) -> None:
     assert rig.ours(lab) == []
 
 
+def test_the_plan_obeys_the_orders_that_are_kept(make_lab: MakeLab) -> None:
+    """A drained path is not where the first tunnel begins; a broken file is said."""
+    controller = Controller(make_lab(uplinks=2), TWO)
+    kept = controller.command("path", "drain", "eth0")
+    done = controller.command("check", "--plan")
+    (orders,) = controller.directory.rglob("orders.json")
+    orders.write_text("{")
+    broken = controller.command("check", "--plan")
+
+    assert kept.returncode == 3
+    assert "CreateIke connection=hq pair=192.168.2.100 -> 203.0.113.1" in done.stdout, done.stderr
+    assert broken.returncode == 1
+    assert "remove it to have no orders" in broken.stderr
+
+
 def test_an_authentication_per_path(make_lab: MakeLab, stock_charon: Path) -> None:
     """A stock gateway, two IKE SAs with an inner address each; each moves and comes home."""
     lab = make_lab(uplinks=2, gateway_charon=stock_charon)

@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +27,8 @@ Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaita
 LINE_LIMIT = 64 * 1024  # of a question; an answer may be as long as it is
 MOST_READERS = 64
 """Connections to `status.sock` at the same time: more are told so and closed."""
+CLOSE_DELAY = 1.0
+"""Seconds for those who still read when it ends."""
 NAMESPACE = "\0vici-mif/controller"
 CREDENTIALS = struct.Struct("3i")
 """Process, user, group."""
@@ -55,6 +58,7 @@ class ControlServer:
         self._harmless = frozenset(harmless)
         self._servers: list[asyncio.Server] = []
         self._readers = 0
+        self._open: dict[asyncio.Task[object], asyncio.StreamWriter] = {}
 
     async def start(self) -> str | None:
         """Listen on both; returns a warning when the group cannot be let in."""
@@ -86,6 +90,10 @@ class ControlServer:
         for name in (CONTROL, STATUS):
             (self._run_dir / name).unlink(missing_ok=True)
         self._servers.clear()
+        for writer in self._open.values():
+            writer.close()  # whoever reads there hears that; a cancelled reader is a traceback
+        if self._open:
+            await asyncio.wait(self._open, timeout=CLOSE_DELAY)
 
     async def _listen(self, name: str, serve: Serve) -> None:
         sock = _bind(self._run_dir / name)
@@ -111,6 +119,9 @@ class ControlServer:
         writer: asyncio.StreamWriter,
         allowed: frozenset[str] | None = None,
     ) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._open[serving] = writer
         try:
             while line := await reader.readline():
                 answer = await self._answer(line, allowed)
@@ -119,6 +130,7 @@ class ControlServer:
         except (OSError, ValueError):  # gone, or a line over the limit
             pass
         finally:
+            del self._open[serving]
             writer.close()
 
     async def _answer(self, line: bytes, allowed: frozenset[str] | None) -> Answer:
@@ -163,7 +175,8 @@ def _ask(path: Path, question: Question, wait_s: float) -> Answer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(wait_s)
         sock.connect(str(path))
-        sock.sendall(json.dumps(question).encode() + b"\n")
+        with suppress(BrokenPipeError):  # refused unheard: the reason has been sent
+            sock.sendall(json.dumps(question).encode() + b"\n")
         with sock.makefile("rb") as lines:
             line = lines.readline()
     if not line.endswith(b"\n"):

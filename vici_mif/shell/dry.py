@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vici_mif.core import actions, events
 from vici_mif.core.actions import Action
-from vici_mif.core.model import Connection
+from vici_mif.core.model import Connection, Order
 from vici_mif.core.planner import Planner
 from vici_mif.core.wish.config import Config
 from vici_mif.edges import links
@@ -46,12 +46,14 @@ def connections(facts: Iterable[events.Event]) -> tuple[Connection, ...]:
     return next((f.connections for f in facts if isinstance(f, events.ConnectionsSeen)), ())
 
 
-def plan(config: Config, config_path: str, facts: Iterable[events.Event]) -> list[str]:
+def plan(
+    config: Config, config_path: str, kept: tuple[Order, ...], facts: Iterable[events.Event]
+) -> list[str]:
     """The actions up to the first whose end only charon can tell, as sentences."""
     planner = Planner(config, str(Path(config_path).resolve().parent))
     now = clock.monotonic()
     wanted: list[Action] = []
-    for fact in (events.OrdersRead(()), *facts):
+    for fact in (events.OrdersRead(kept), *facts):
         wanted += planner.handle(fact, now)
     for action in wanted:  # grows: what stands in the kernel lets the next step be taken
         if isinstance(action, KERNEL):

@@ -11,7 +11,7 @@ import os
 import sys
 
 from vici_mif.core.events import CharonGone
-from vici_mif.edges import steering
+from vici_mif.edges import orders, steering
 from vici_mif.edges.control import ControlError, Holder, hold_namespace
 from vici_mif.edges.orders import OrdersError
 from vici_mif.shell import dropin, dry, places, terminal
@@ -70,11 +70,16 @@ def check(args: argparse.Namespace) -> int:
     if not args.plan and not args.dropin:
         print(f"{path}: good")
         return OK
-    facts = asyncio.run(dry.look(places.places(args, config).vici))
+    where = places.places(args, config)
+    facts = asyncio.run(dry.look(where.vici))
     if gone := next((f.why for f in facts if isinstance(f, CharonGone)), None):
         return complain(f"charon cannot be asked: {gone}", NO_CONTROLLER)
     if args.dropin:
         print(dropin.dropin(config, dry.connections(facts)))
     if args.plan:
-        print(terminal.plain("\n".join(dry.plan(config, path, facts))))
+        try:
+            kept = orders.read(where.state_dir)
+        except (OrdersError, OSError) as error:
+            return complain(str(error), FAILED)
+        print(terminal.plain("\n".join(dry.plan(config, path, kept, facts))))
     return OK

@@ -112,7 +112,7 @@ def _by_addresses(limit: int, spares: int, addresses: int) -> Shape:
     if addresses >= limit + spares:
         return Shape("per-path", True, limit, spares=spares)
     noun = "address" if addresses == 1 else "addresses"
-    why = f"by its pool or max_clones the peer gave {addresses} inner {noun} for {limit} tunnels"
+    why = f"the peer gave {addresses} inner {noun} for {limit} tunnels"
     if addresses >= limit:
         why += " and a spare" if spares == 1 else f" and {spares} spares"
     return Shape("per-path", True, min(limit, addresses), why, max(0, addresses - limit))

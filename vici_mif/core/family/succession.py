@@ -273,14 +273,16 @@ class Succession:
 
     # --- going over ------------------------------------------------------------
 
-    def step(self, turn: Turn, works: bool, heir_works: bool, ripe: bool) -> None:
-        """`ripe`: the heir has all that it can have."""
+    def step(
+        self, turn: Turn, works: bool, heir_works: bool, ripe: bool, refused: bool = False
+    ) -> None:
+        """`ripe`: the heir has all that it can have; `refused`: it may have nothing."""
         self._dismiss(turn, works)
         self._leave(turn)
         heir, current = self.heir, self.current
         if heir is None or current is None:
             return
-        if not heir.clones and not current.clones and current.ours:
+        if refused or (not heir.clones and not current.clones and current.ours):
             self._give_up(turn, heir, CLONELESS, RETRY_DELAY)
             return
         if self._reason == SHORT and self.shortage.stays(current, heir):

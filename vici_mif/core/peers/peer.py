@@ -326,8 +326,10 @@ class Peer:
         elif steady and not self.unloaded and self.succession.wants(turn, calm):
             self.authentication.step(turn, self.paths, self._how(beside=True))
         ripe = self._lines.ripe(turn, self.growth, self.children, self.paths, self.templates())
-        heir_works = any(map(self.tunnel_works, self._lines.heir.tunnels))
-        self.succession.step(turn, self.works, heir_works, ripe)
+        heir = self._lines.heir
+        works = any(map(self.tunnel_works, heir.tunnels))
+        refused = heir.shape.refused and not self.shape.refused
+        self.succession.step(turn, self.works, works, ripe, refused)
 
     @property
     def _wanted(self) -> int:
