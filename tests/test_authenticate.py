@@ -79,6 +79,20 @@ def test_one_that_does_not_end_holds_no_other_up_for_long() -> None:
     assert [sa.name for sa in world.sas.values() if sa.established] == ["hq-b"]
 
 
+def test_one_that_charon_has_given_up_is_begun_again() -> None:
+    """Nothing tells the end of an IKE SA that was never established."""
+    world = World(TEXT, connection=None, patched=False)
+    world.more = dict(EACH)
+    world.dead = {"eth0"}
+    world.start().run(20)
+    (given_up,) = (i for i, sa in world.sas.items() if sa.name == "hq-a")
+    world.dead = set()
+    del world.sas[given_up]
+    world.run(2 * stock.INITIATE_DELAY)
+
+    assert sorted(sa.name for sa in world.sas.values() if sa.established) == ["hq-a", "hq-b"]
+
+
 def test_one_that_is_missing_is_named_and_begun_again() -> None:
     """The other one carries meanwhile."""
     world = up()

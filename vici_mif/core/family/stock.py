@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
-from vici_mif.core.actions import Initiate
+from vici_mif.core.actions import Initiate, ReadSa
 from vici_mif.core.family.authentication import AUTH_DELAY
 from vici_mif.core.model import Sa
 from vici_mif.core.requests import Key
@@ -38,8 +38,19 @@ def bring_up(turn: Turn, peer: str, parts: Iterable[str], wanted: Collection[str
         for key, child in zip(keys, children, strict=True):
             if not mine and (not wanted or child in wanted):
                 turn.ask(key, partial(Initiate, connection=name, child=child))
+        if mine and not any(sa.established for sa in mine):
+            _look(turn, peer, name, mine)
         if _waits(turn, keys, mine):
             return
+
+
+def _look(turn: Turn, peer: str, name: str, mine: Iterable[Sa]) -> None:
+    """Of one that was never established charon tells no end."""
+    key: Key = ("stale", peer, name)
+    if turn.book.free(key, turn.now):
+        turn.wake(turn.book.fail(key, turn.now, NO_ANSWER, delay=INITIATE_DELAY).retry_at)
+        for sa in mine:
+            turn.ask(("look", peer, sa.unique_id), partial(ReadSa, ike_id=sa.unique_id))
 
 
 def _waits(turn: Turn, keys: Sequence[Key], mine: Sequence[Sa]) -> bool:
