@@ -95,6 +95,26 @@ def test_links_that_are_added(make_lab: MakeLab) -> None:
     assert rig.in_clear(lab) == {}
 
 
+def test_links_for_which_there_are_no_addresses(make_lab: MakeLab) -> None:
+    """The gateway grants less by now: what it gave then is kept, and nothing is lost."""
+    lab = make_lab(uplinks=3, capture=True)
+    with running(lab, TWO) as client:
+        client.until(at_home("eth0", "wlan0"))
+        gateway = lab.host("gateway").strongswan_conf
+        gateway.write_text(gateway.read_text().replace("max_clones = 8", "max_clones = 1"))
+        lab.charons["gateway"].swanctl("--reload-settings")
+        before = rig.spis(lab)
+        with traffic(lab, sorted(t.inner[0] for t in client.peer.tunnels)) as flows:
+            began_at = time.time()
+            rewrite(client, TWO, ALL)
+            assert client.command("reload").stdout == "in force\n"
+            client.until(lambda p: p.authentications == 2)
+            eventually(lambda: rig.spis(lab) == before, 20)  # the other family is closed
+            assert flows.lost(began_at, time.time()) == {}
+        assert "the peer gave 2 inner addresses for 3 tunnels" in client.peer.why
+    assert rig.in_clear(lab) == {}
+
+
 def test_the_controllers_own_keys(client: Controller) -> None:
     """What needs a restart is refused by name, with all of the file; a hook begins at once."""
     told = client.directory / "told"
