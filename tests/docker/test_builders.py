@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -41,7 +42,7 @@ def test_a_builder_takes_the_dockerfile(builder: str, tag: str, needs_images: Ne
     words = ["build", "-f", "docker/Dockerfile", "--target", "controller", "--tag", tag, "."]
     done = _docker(*words, kit=BUILDERS[builder])
     if MISSING in done.stderr:
-        pytest.skip("no BuildKit: docker has no buildx here")
+        pytest.skip(f"no BuildKit: {shutil.which('docker')} has no buildx")
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
     said = _docker("run", "--rm", tag, "sh", "-c", f"{CHARON} --version && vici-mif --version")
