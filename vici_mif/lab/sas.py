@@ -30,10 +30,9 @@ def agreed(near: Path, far: Path) -> bool:
     It follows a move once it knows that the peer is there (RFC 4555, 3.7), a moment later; until
     then it has an exchange outstanding, and tells nobody when it shuts down.
     """
+    here = {(sa.spi_in, sa.spi_responder): (sa.local, sa.remote) for sa in read(near)}
     there = {(sa.spi_in, sa.spi_responder): (sa.remote, sa.local) for sa in read(far)}
-    return all(
-        there.get((sa.spi_in, sa.spi_responder)) == (sa.local, sa.remote) for sa in read(near)
-    )
+    return bool(here) and here.items() <= there.items()
 
 
 def ask(path: Path, command: str, message: Mapping[str, str]) -> None:

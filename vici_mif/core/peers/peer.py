@@ -327,9 +327,9 @@ class Peer:
             self.authentication.step(turn, self.paths, self._how(beside=True))
         ripe = self._lines.ripe(turn, self.growth, self.children, self.paths, self.templates())
         heir = self._lines.heir
-        works = any(map(self.tunnel_works, heir.tunnels))
+        heir_works = any(map(self.tunnel_works, heir.tunnels))
         refused = heir.shape.refused and not self.shape.refused
-        self.succession.step(turn, self.works, works, ripe, refused)
+        self.succession.step(turn, self.works, heir_works, ripe, refused)
 
     @property
     def _wanted(self) -> int:
