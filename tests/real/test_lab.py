@@ -387,22 +387,24 @@ def test_down_ends_what_was_started_on_the_hosts(make_lab: MakeLab) -> None:
     # one that nobody wrote down: it left its parent and its session
     lab.client.exec(["sh", "-c", "setsid sleep 1001 >/dev/null 2>&1 &"])
     inode = namespaces.inode(lab.client.namespace)
-    assert len(_members(inode)) == 2
+    # both beget others while they start
+    eventually(lambda: _members(inode) == ["sleep 1000", "sleep 1001"])
     lab.down()
     assert spawned.returncode is not None
     assert not _members(inode)
     assert not leftovers(lab.name)
 
 
-def _members(inode: int | None) -> list[int]:
+def _members(inode: int | None) -> list[str]:
+    """The command lines of what runs in a network namespace."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if (entry / "ns/net").stat().st_ino == inode:
-                found.append(int(entry.name))
+                found.append((entry / "cmdline").read_text().rstrip("\0").replace("\0", " "))
         except OSError:
             continue
-    return found
+    return sorted(found)
 
 
 @pytest.mark.parametrize("moment", ["directory", "namespaces", "charons", "up"])

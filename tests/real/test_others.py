@@ -72,10 +72,18 @@ def monitored(lab: Lab) -> Iterator[Callable[[], list[tuple[float, bool]]]]:
         return [(datetime.fromisoformat(m[1]).timestamp(), bool(m[2])) for m in found if m]
 
     try:
+        eventually(lambda: _listens(lab, log))
         yield read
     finally:
         monitor.kill()
         monitor.wait()
+
+
+def _listens(lab: Lab, log: Path) -> bool:
+    """The monitor has started: it tells of a route of nobody's that comes and goes."""
+    for word in ("add", "del"):
+        ip(lab, f"route {word} unreachable 192.0.2.77/32 table 7777")
+    return log.stat().st_size > 0
 
 
 def restored_within(lab: Lab, take: Callable[[Lab], None], bound: float) -> float:
