@@ -105,8 +105,11 @@ class Machine:
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
-    def arrives(self, source: str, destination: str) -> bool:
-        """Whether a datagram from here is seen in the other namespace."""
+    def arrives(self, source: str, destination: str, within: float = 1.0) -> bool:
+        """Whether a datagram from here is seen in the other namespace.
+
+        `within`: seconds to wait for it, more where it shall be seen.
+        """
         seen = self.in_far("tcpdump", "-n", "-l", "-c", "1", "-i", "any", "udp dst port 9999")
         assert seen.stdout is not None
         try:
@@ -118,7 +121,7 @@ class Machine:
                         sender.sendto(b"in clear", (destination, 9999))
                     except OSError:
                         continue
-            seen.wait(1)
+            seen.wait(within)
         except subprocess.TimeoutExpired:
             return False
         else:
@@ -182,7 +185,7 @@ def lease(machine: Machine) -> str:
 def ask(port: int, to: str = WORLD) -> bool:
     """One question over UDP from whatever address the host chooses, and its answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(10)
         client.sendto(b"question", (to, port))
         try:
             return client.recv(2048) == b"question"
@@ -194,11 +197,11 @@ def log_in(machine: Machine, address: str) -> bool:
     """A TCP connection from the world to a server of this host, answered."""
     with socket.create_server((address, 22)) as server:
         code = (
-            "import socket, sys; s = socket.create_connection((sys.argv[1], 22), 3, "
+            "import socket, sys; s = socket.create_connection((sys.argv[1], 22), 15, "
             f"('{WORLD}', 0)); sys.stdout.write(s.recv(9).decode())"
         )
         client = machine.in_far(sys.executable, "-c", code, address)
-        server.settimeout(3)
+        server.settimeout(15)
         try:
             connection, _ = server.accept()
         except TimeoutError:
@@ -206,7 +209,7 @@ def log_in(machine: Machine, address: str) -> bool:
             return False
         with connection:
             connection.sendall(b"SSH-2.0")
-        return client.communicate(timeout=10)[0] == "SSH-2.0"
+        return client.communicate(timeout=20)[0] == "SSH-2.0"
 
 
 def lives(machine: Machine, address: str) -> None:
@@ -245,7 +248,7 @@ def test_what_was_given_before_the_boot_stays_in(machine: Machine) -> None:
     ip("addr add 10.9.0.1/32 dev lo")
 
     assert not machine.arrives("10.9.0.1", WORLD)
-    assert machine.arrives("192.0.2.2", WORLD)
+    assert machine.arrives("192.0.2.2", WORLD, within=10)
 
 
 def test_source_and_destination_are_refused_on_links_that_come_later(machine: Machine) -> None:
@@ -255,7 +258,7 @@ def test_source_and_destination_are_refused_on_links_that_come_later(machine: Ma
     ip("addr add 10.1.0.1/32 dev lo")
 
     assert not machine.arrives("10.1.0.1", WORLD)
-    assert machine.arrives("192.0.2.2", WORLD)
+    assert machine.arrives("192.0.2.2", WORLD, within=10)
 
 
 def test_any_link_is_every_link_but_our_own(machine: Machine) -> None:
@@ -268,7 +271,7 @@ def test_any_link_is_every_link_but_our_own(machine: Machine) -> None:
     ip("route del default")
     machine.plug_in("ipsec0", address="")
     ip("route add default via 192.0.2.1 dev ipsec0 onlink")
-    assert machine.arrives("10.1.0.1", WORLD)
+    assert machine.arrives("10.1.0.1", WORLD, within=10)
 
 
 def test_down_leaves_nothing(machine: Machine) -> None:

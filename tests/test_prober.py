@@ -207,7 +207,8 @@ def test_the_last_word_tells_what_it_cost() -> None:
     async def story(watched: Watched) -> None:
         watched.prober.apply([wish("127.0.0.1", "127.0.0.2")])
         await watched.until(lambda: watched.said)
-        await asyncio.sleep(0.2)
+        (tally,) = watched.prober.tallies.values()
+        await watched.until(lambda: tally.rtt.count >= 3)
         watched.said.clear()
         watched.prober.apply([])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import socket
 import struct
 from collections.abc import Iterator
@@ -258,10 +259,9 @@ def test_what_others_take_away_is_put_back_and_counted() -> None:
         watch = asyncio.create_task(edge.watch())
         try:
             await asyncio.sleep(0)
-            for _ in range(200):
+            for _ in range(20):
                 await nft.run("flush", "ruleset")
-                await asyncio.sleep(0.05)
-                if edge.restored and await nft.present(FAMILY, TABLE):
+                if await put_back(edge):
                     return edge.restored
             return 0
         finally:
@@ -271,6 +271,15 @@ def test_what_others_take_away_is_put_back_and_counted() -> None:
     assert asyncio.run(act()) >= 1
     table(None)
     assert not asyncio.run(nft.present(FAMILY, TABLE))
+
+
+async def put_back(edge: Sources) -> bool:
+    """Within a second or so: the next flush may not come before it can be seen."""
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        if edge.restored and await nft.present(FAMILY, TABLE):
+            return True
+    return False
 
 
 def test_a_table_that_was_tampered_with_is_made_anew() -> None:
@@ -293,18 +302,24 @@ def test_a_table_that_was_tampered_with_is_made_anew() -> None:
     assert look().counts.new == 0
 
 
+def used() -> float:
+    """Seconds of a processor that we had, and the runs of nft that have ended."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
 def test_thousands_of_sources_take_moments() -> None:
-    """4,000 at once, then one that moves: a transaction of two elements."""
+    """4,000 at once, then one that moves: a transaction of two elements, of which not the time
+    is bounded but the work, since the machine may be busy."""
     many = frozenset(Source(SPI + n, HOME + n) for n in range(4000))
     edge = Sources(lambda _: None)
     moved = many - {Source(SPI, HOME)} | known(ip_address("10.200.0.1"))
 
     async def act() -> float:
         await edge.apply(SourceWish(drop=True, known=many))
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = used()
         await edge.apply(SourceWish(drop=True, known=moved))
-        return loop.time() - begun
+        return used() - begun
 
     assert asyncio.run(act()) < 2
     with wire() as packets:

@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ SYSCTLS = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "2",
 }
+ON_THE_WAY = 1.0
+"""Seconds that an answer may take: what was sent that shortly before the end is not judged."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BOOTED = {"running", "degraded"}
 UNREACHED = ("Failed to fetch", "Temporary failure resolving", "Failed to update apt cache")
@@ -127,6 +130,8 @@ def pings(host: Host, target: str, interval: float = 0.05) -> Iterator[dict[str,
     try:
         yield answers
     finally:
+        time.sleep(ON_THE_WAY)
         host.run("pkill", "-INT", "-x", "ping")
         list(output)  # until it has ended
-        answers["sent"], answers["received"] = counted(host.read(said))
+        last = round(ON_THE_WAY / interval)
+        answers["sent"], answers["received"] = counted(host.read(said), last)

@@ -52,6 +52,16 @@ class Site:
         found: dict[str, Any] = json.loads(self.client.run("vici-mif", "status", "--json").out)
         return found
 
+    def settled(self) -> bool:
+        """A tunnel with a child on each path, and the spare: nothing more will come."""
+        (peer,) = self.status()["peers"]
+        return (
+            peer["state"] == "up"
+            and {path["state"] for path in peer["paths"]} == {"active"}
+            and len(peer["tunnels"]) == len(peer["paths"]) + 1
+            and all(tunnel["children"] for tunnel in peer["tunnels"])
+        )
+
     def pids(self) -> list[str]:
         """Main processes of charon and the controller: a restart changes them."""
         show = ("systemctl", "show", "-p", "MainPID", "strongswan", "vici-mif")

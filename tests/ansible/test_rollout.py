@@ -31,6 +31,7 @@ def test_the_first_run_converges(site: Site) -> None:
     """One authentication, a tunnel on each link, and the network behind the gateway answers."""
     for run in site.first.values():
         assert run.code == 0, run.text
+    eventually(site.settled, 60)
     peer = site.status()["peers"][0]
 
     assert (peer["state"], peer["mode"], peer["authentications"]) == ("up", "per-path", 1)
@@ -43,6 +44,7 @@ def test_the_first_run_converges(site: Site) -> None:
 
 def test_the_second_run_changes_nothing(site: Site) -> None:
     """changed=0; the tunnels are the same ones, and no packet is lost meanwhile."""
+    eventually(site.settled, 60)
     before = site.tunnels()
     with pings(site.client, TARGET) as counted:
         runs = site.ansible.roll_out()

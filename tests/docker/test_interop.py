@@ -35,7 +35,7 @@ def _play(out: Path, *names: str, scenarios: str) -> Results:
 
 
 @needs_root
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_clone_in_containers(needs_images: Needs, tmp_path: Path) -> None:
     """The cell holds, says what was seen, and keeps what it was judged by."""
     needs_images(OURS)
@@ -55,7 +55,7 @@ def test_a_clone_in_containers(needs_images: Needs, tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_gateway_of_debian(needs_images: Needs, tmp_path: Path) -> None:
     """It cannot clone: what needs that is unsupported, what does without is `fallback`."""
     needs_images(OURS, "debian-12")
@@ -68,7 +68,7 @@ def test_a_gateway_of_debian(needs_images: Needs, tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_both_are_upgraded_one_after_the_other(needs_images: Needs, tmp_path: Path) -> None:
     """Another image takes the place of Debian's, in either order; then there is a clone."""
     needs_images(OURS, "debian-12")

@@ -65,7 +65,7 @@ def typed(
     return done
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_the_rig_does_what_stands_there(
     needs_images: Needs, environment: dict[str, str], alone: None
 ) -> None:
@@ -77,7 +77,8 @@ def test_the_rig_does_what_stands_there(
 
     assert "peer hq  up" in done.stdout
     assert "peer hq  degraded" in done.stdout
-    assert " 0% packet loss" in done.stdout
+    # typed at once after the uplink went: what was sent while the tunnel moved may be lost
+    assert "icmp_seq=3 ttl=" in done.stdout
 
 
 @pytest.mark.long

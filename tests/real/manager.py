@@ -138,17 +138,23 @@ def _up(lab: Lab, child: subprocess.Popen[bytes]) -> Manager:
     found: list[Manager] = []
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
 
-    def runs() -> bool:
+    def runs() -> object:
         said = (lab.client.directory / "systemd.log").read_text(errors="replace")
         assert child.poll() is None, said
-        first = children.read_text().split()
-        if not first:
-            return False
-        found[:] = [Manager(lab, int(first[0]))]
-        return found[0].systemctl("is-active", "multi-user.target").returncode == 0
+        inside = [int(pid) for pid in children.read_text().split() if _elsewhere(int(pid))]
+        found[:] = [Manager(lab, pid) for pid in inside]
+        return found and found[0].systemctl("is-active", "multi-user.target").returncode == 0
 
     eventually(runs, within=30)
     return found[0]
+
+
+def _elsewhere(pid: int) -> bool:
+    """In another process namespace than we: no `mount` of the shell that comes before unshare."""
+    try:
+        return Path(f"/proc/{pid}/ns/pid").stat().st_ino != Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return False
 
 
 def _control_group() -> tuple[str, Path]:

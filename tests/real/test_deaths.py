@@ -20,6 +20,7 @@ from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import UPLINKS, Controller, all_home, inner, running
 from tests.real.traffic import FAR, Traffic, traffic
+from vici_mif.core.status import PeerStatus
 from vici_mif.lab.charons import Charon
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.state import StateFile
@@ -43,9 +44,7 @@ def since(lab: Lab, at: float, expression: str) -> list[str]:
     """Packets of all uplinks after this moment."""
     found = []
     for link in UPLINKS:
-        file = lab.captures.file("router", link)
-        argv = ["tcpdump", "-n", "-tt", "-r", str(file), expression]
-        lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+        lines = rig.captured(lab, link, expression, "-tt")
         found += [f"{link} {line}" for line in lines if float(line.split()[0]) >= at]
     return found
 
@@ -54,9 +53,9 @@ def test_a_killed_controller_loses_nothing_and_begins_no_exchange(
     client: Controller, flows: Traffic
 ) -> None:
     """Adopted as it is: no SPI changes, and for five seconds not one IKE message of its own."""
-    lab, before = client.lab, rig.spis(client.lab)
+    lab = client.lab
     eventually(lambda: not since(lab, time.time() - 2, IKE), within=30)
-    killed_at = time.time()
+    before, killed_at = rig.spis(lab), time.time()
     client.kill()
     client.start()
     peer = client.until(all_home)
@@ -128,6 +127,11 @@ def relayed(lab: Lab) -> Iterator[None]:
         here.unlink(missing_ok=True)
 
 
+def complete(peer: PeerStatus) -> bool:
+    """Two at home and the spare, each with its inner address: nothing is asked for any more."""
+    return all_home(peer) and len(peer.tunnels) == len(inner(peer)) == 3
+
+
 def test_the_connection_to_charon_is_lost_while_the_sas_live(make_lab: MakeLab) -> None:
     """charon is there and cannot be asked: nothing is given up, and all is found unchanged."""
     lab = make_lab(uplinks=2)
@@ -138,7 +142,7 @@ def test_the_connection_to_charon_is_lost_while_the_sas_live(make_lab: MakeLab) 
         with relayed(lab):
             controller.start()
             stack.callback(controller.stop)
-            before = controller.until(lambda p: all_home(p) and len(inner(p)) == len(p.tunnels))
+            before = controller.until(complete)
             flows = stack.enter_context(traffic(lab, inner(before)))
             spis, gone_at = rig.spis(lab), time.time()
         controller.until(lambda p: p.state == "down" and "no charon" in p.why)

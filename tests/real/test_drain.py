@@ -109,5 +109,6 @@ def test_a_peer_is_revoked_and_authenticated_anew(client: Controller) -> None:
     client.until(all_home)
 
     assert before.isdisjoint({spi for sa in keys(client.lab).values() for spi in _spis(sa)})
-    assert len(rig.sas(client.lab, "gateway")) == 2
+    # those that were closed may still be on their way out
+    assert sum(sa.established for sa in rig.sas(client.lab, "gateway")) == 2
     assert client.peer.authentications == 2

@@ -79,6 +79,7 @@ def test_a_link_goes_and_comes(client: Controller) -> None:
     before = client.peer
     lab.link_down("wlan0")
     parked = client.until(lambda p: len(p.tunnels) == 4 and all(_on("eth0", t) for t in p.tunnels))
+    eventually(lambda: rig.agreed(lab))
     assert all(ping(lab, SERVER, t.inner[0], count=2) == 2 for t in parked.tunnels)
     lab.link_up("wlan0")
     after = client.until(lambda p: at_home(p, FIGURES["figure 3"][2]))
@@ -148,6 +149,7 @@ def test_an_address_of_the_gateway_goes_and_comes(client: Controller) -> None:
             }
         )
     )
+    eventually(lambda: rig.agreed(lab))
     assert all(ping(lab, SERVER, t.inner[0], count=2) == 2 for t in parked.tunnels)
     for link in UPLINKS:
         lab.uncut(link)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -48,13 +47,8 @@ def stubborn(lab: Lab, source: str) -> Iterator[None]:
 def in_clear(lab: Lab) -> list[float]:
     """When protected packets were seen on the uplinks."""
     lab.captures.flush()
-    found = []
-    for link in rig.UPLINKS:
-        file = lab.captures.file("router", link)
-        argv = ["tcpdump", "-n", "-tt", "-r", str(file), rig.INSIDE]
-        lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-        found += [float(line.split()[0]) for line in lines.splitlines()]
-    return sorted(found)
+    seen = [line for link in rig.UPLINKS for line in rig.captured(lab, link, rig.INSIDE, "-tt")]
+    return sorted(float(line.split()[0]) for line in seen)
 
 
 def forget(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import Controller, on, ping
+from vici_mif.core.status import PeerStatus
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.topology import Auth
 
@@ -119,7 +120,7 @@ def test_a_secret_that_changes_and_a_key_that_goes(make_lab: MakeLab, tmp_path: 
     controller.file.write_text(controller.file.read_text().replace(str(operators), str(key)))
     controller.start()
     try:
-        controller.until(lambda p: p.state == "up")
+        controller.until(complete)
         before, (first,) = rig.spis(lab), keys(lab)
         assert controller.command("reload").stdout == "the same as before: nothing to do\n"
         lab.host("client").exec(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)])
@@ -134,6 +135,11 @@ def test_a_secret_that_changes_and_a_key_that_goes(make_lab: MakeLab, tmp_path: 
         eventually(lambda: keys(lab) == [] and rig.sas(lab) == [])
     finally:
         controller.stop()
+
+
+def complete(peer: PeerStatus) -> bool:
+    """A tunnel on each link and the spare: no key comes any more."""
+    return peer.state == "up" and len(peer.tunnels) == 3 and all(t.children for t in peer.tunnels)
 
 
 def keys(lab: Lab) -> list[str]:

@@ -43,7 +43,7 @@ def test_a_full_disk_costs_no_packet(make_lab: MakeLab, small_disk: Path) -> Non
         eventually(lambda: agreed(lab))
         for tunnel in controller.peer.tunnels:
             assert ping(lab, "10.100.0.2", tunnel.inner[0]) == 5
-        assert controller.said().count(ONE_WARNING) == 1
+        assert controller.log.read_text().count(ONE_WARNING) == 1
         (small_disk / "ballast").unlink()
         eventually(lambda: "journal: noted again; " in controller.said(), 90)
         lab.link_up("eth0")

@@ -106,7 +106,7 @@ def test_an_address_of_the_gateway_goes_and_comes(lab: Lab) -> None:
     """The other one stays."""
     links.remote_down(lab, REMOTE)
     assert not reaches(lab, "eth0")
-    assert reaches(lab, "eth0", "198.51.100.1")
+    eventually(lambda: reaches(lab, "eth0", "198.51.100.1"))
 
     links.remote_up(lab, REMOTE)
     eventually(lambda: reaches(lab, "eth0"))

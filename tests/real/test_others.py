@@ -145,6 +145,8 @@ def test_flush_ruleset_is_undone(make_lab: MakeLab) -> None:
         for _ in range(3):
             took = restored_within(lab, lambda it: it.client.exec(["nft", "flush", "ruleset"]), 5)
             said("flush ruleset", took)
+        # counted after it was put back
+        eventually(lambda: controller.status().daemon.restored.guard >= 3)
         assert controller.status().daemon.restored.guard == 3
         assert ping(lab, SITE_FAR, count=3, host="station") == 0
     assert rig.in_clear(lab, "net 10.2.0.0/16 and not udp port 4500") == {}
@@ -152,6 +154,7 @@ def test_flush_ruleset_is_undone(make_lab: MakeLab) -> None:
 
 def test_load_all_unchanged_is_nothing(client: Controller, flows: Traffic) -> None:
     """The operator loads his files again and again under traffic."""
+    client.until(rig.spare_ready)
     lab, before, at = client.lab, rig.spis(client.lab), time.time()
     mark = len(client.log.read_text())
     for _ in range(5):
@@ -191,6 +194,7 @@ def test_a_child_that_load_all_brings_is_opened(client: Controller, flows: Traff
 @pytest.mark.long
 def test_an_unloaded_connection_keeps_its_tunnels(client: Controller, flows: Traffic) -> None:
     """The operator's file is gone at `--load-all`: said, nothing given up; back: up."""
+    client.until(rig.spare_ready)
     lab, before, at = client.lab, rig.spis(client.lab), time.time()
     file = lab.client.swanctl_dir / "swanctl.conf"
     text = file.read_text()
@@ -226,7 +230,7 @@ def test_a_connection_with_another_address_of_the_gateway(make_lab: MakeLab) -> 
     first, second = lab.topology.remote_addresses
     dial(lab, bare(first))
     with running(lab, CONFIG) as controller:
-        controller.until(rig.all_home)
+        controller.until(lambda p: rig.all_home(p) and rig.spare_ready(p))
         before = rig.spis(lab)
         inner = on(controller.peer)["eth0"].inner[0]
         with Pinging(lab, inner, "10.100.0.2") as pinging:

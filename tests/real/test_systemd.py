@@ -26,8 +26,8 @@ CAPABILITIES = {"cap_chown": 0, "cap_net_admin": 12, "cap_net_raw": 13}
 
 @pytest.fixture
 def host(make_lab: MakeLab) -> Iterator[Manager]:
-    """A road warrior; a controller that hangs is noticed within four seconds."""
-    with manager(make_lab(uplinks=2), HQ, watchdog="4") as found:
+    """A road warrior; a controller that hangs is noticed within eight seconds."""
+    with manager(make_lab(uplinks=2), HQ, watchdog="8") as found:
         yield found
 
 
@@ -40,12 +40,13 @@ def peer(host: Manager) -> PeerStatus | None:
 
 
 def is_up(host: Manager) -> bool:
-    """All tunnels at home, and watched from inside."""
+    """All tunnels at home and watched from inside, and the spare is there."""
     found = peer(host)
     assert host.shown("ActiveState") != "failed", host.said()
     return (
         found is not None
         and rig.all_home(found)
+        and rig.spare_ready(found)
         and any(path.probe == "inner" for path in found.paths)
     )
 

@@ -21,9 +21,12 @@ from vici_mif.lab.lab import Lab
 from vici_mif.lab.wires.impair import DOWN
 
 UPLINKS = ("eth0", "wlan0")
-PEER = "{links: [eth0, wlan0], hold_down: 2s}"
+PEER = "{links: [eth0, wlan0], hold_down: 4s}"
 TWO = f"{PEER}\n  backup: {PEER}"
 SERVER = "10.100.0.2"
+BACK = 3.0
+"""Seconds between two answers that are no break yet: a real one lasts the hold-down or longer, a
+busy machine may pause for two, and how long it takes at best is measured elsewhere."""
 PROTECTED = "(net 10.222.0.0/24 or net 10.223.0.0/24) and net 10.100.0.0/24"
 
 
@@ -32,7 +35,7 @@ def client(make_lab: MakeLab) -> Iterator[Controller]:
     lab = make_lab(uplinks=2, gateways=2, capture=True)
     with running(lab, TWO) as controller:
         controller.until(lambda p: p.state == "up")
-        controller.until(lambda p: p.state == "standby", name="backup")
+        controller.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")
         eventually(lambda: rig.agreed(lab))
         yield controller
     assert rig.in_clear(lab, f"{PROTECTED} and not udp port 4500") == {}
@@ -41,6 +44,11 @@ def client(make_lab: MakeLab) -> Iterator[Controller]:
 def owners(lab: Lab) -> set[str]:
     """Connections that have an authenticated IKE SA."""
     return {sa.name for sa in rig.sas(lab) if sa.established}
+
+
+def spis_of(lab: Lab, name: str) -> set[str]:
+    """Of the connection's authenticated IKE SAs."""
+    return {sa.spi_in for sa in rig.sas(lab) if sa.name == name and sa.established}
 
 
 @contextmanager
@@ -83,7 +91,7 @@ def test_a_gateway_that_closes_is_replaced_and_returns(client: Controller) -> No
         client.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")
         eventually(lambda: owners(lab) == {"hq"}, 20)
 
-    assert max(gaps) < 1.0
+    assert max(gaps) < BACK
     eventually(lambda: ping(lab, SERVER, count=3) == 3, 10)  # routes follow the status
 
 
@@ -98,7 +106,7 @@ def test_a_gateway_that_tells_only_one_of_its_end_is_replaced_soon(client: Contr
     begun = time.monotonic()
     lab.charons["gateway"].stop()
     lab.uncut("wlan0")
-    assert {sa.spi_in for sa in rig.sas(lab) if sa.name == "hq"} == {untold.spi_in}
+    eventually(lambda: spis_of(lab, "hq") == {untold.spi_in}, 3)
     client.until(lambda p: p.state == "up", within=10, name="backup")
     print(f"{time.monotonic() - begun:.1f} s until the other gateway carried")
     eventually(lambda: ping(lab, SERVER, count=1) == 1, 10)
@@ -139,7 +147,7 @@ def test_the_controller_dies_while_the_standby_carries(client: Controller) -> No
     lab = client.lab
     lab.charons["gateway"].stop()
     client.until(lambda p: p.state == "up", within=20, name="backup")
-    before = rig.spis(lab)
+    before = {each for each in rig.spis(lab) if each[1]}  # a try at the other has no child
     client.kill()
     client.start()
     client.until(lambda p: p.state == "up", name="backup")
@@ -156,7 +164,7 @@ def test_a_gateway_that_dies_is_replaced(client: Controller) -> None:
         client.until(lambda p: p.state == "up", name="backup")
         eventually(lambda: ping(lab, SERVER, count=1) == 1, 10)
     assert owners(lab) >= {"backup"}
-    assert max(gaps, default=0.0) < 1.0  # between answers; the first one is the backup's
+    assert max(gaps, default=0.0) < BACK  # between answers; the first one is the backup's
     lab.charons["gateway"].start()
     client.until(lambda p: p.state == "up", within=90)
     client.until(lambda p: p.state == "standby" and not p.tunnels, name="backup")

@@ -3,13 +3,32 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime
 from tempfile import TemporaryFile
 from types import TracebackType
 
-from tests.pings import counted
+from tests.pings import answers, counted
 from vici_mif.lab.lab import Lab
+
+INTERVAL = 0.02
+TAKEOVER = 1
+"""Pings that may be lost per CHILD_SA that takes over the selectors of another: the gateway answers
+on it from the moment it has it, and its peer installs it a millisecond later."""
+ON_THE_WAY = 0.5
+"""Seconds that an answer may take: what was sent that shortly before the end is not judged."""
+
+
+def gaps(said: str) -> Iterator[str]:
+    """Which were not answered, between which times of day."""
+    for (one, before), (two, after) in itertools.pairwise(sorted(answers(said).items())):
+        if two > one + 1:
+            times = [datetime.fromtimestamp(at).time().isoformat() for at in (before, after)]
+            yield f"{one + 1} to {two - 1} lost between {' and '.join(times)}"
 
 
 class Pinging:
@@ -17,10 +36,15 @@ class Pinging:
 
     def __init__(self, lab: Lab, source: str, target: str, host: str = "client") -> None:
         self._host = lab.host(host)
-        self._argv = ["ping", "-n", "-i", "0.02", *(["-I", source] if source else []), target]
+        self._argv = ["ping", "-n", "-D", "-i", str(INTERVAL)]
+        self._argv += [*(["-I", source] if source else []), target]
         self.lost = -1
-        """Pings without an answer, once it has ended; the last one does not count."""
+        """Pings without an answer, once it has ended; those of the last moment do not count."""
         self.sent = 0
+        self._gaps: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<{' '.join(self._argv)}: {', '.join(self._gaps)}>"
 
     def __enter__(self) -> Pinging:
         self._said = TemporaryFile("w+")  # a pipe that nobody reads would hold it up
@@ -35,11 +59,13 @@ class Pinging:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        time.sleep(ON_THE_WAY)
         self._child.send_signal(signal.SIGINT)
         self._child.wait(20)
         self._said.seek(0)
         with self._said:
             said = self._said.read()
-        self.sent, answered = counted(said)
+        self.sent, answered = counted(said, round(ON_THE_WAY / INTERVAL))
         self.lost = self.sent - answered
+        self._gaps = list(gaps(said))
         assert self.sent > 20, said

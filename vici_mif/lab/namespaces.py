@@ -198,7 +198,7 @@ def remove_addresses(name: str, interface: str, addresses: Iterable[str]) -> Non
         index = index_of(ipr, interface)
         for address in addresses:
             length = int(address.partition("/")[2])
-            with _tolerated(errno.EADDRNOTAVAIL):
+            with tolerated(errno.EADDRNOTAVAIL):
                 ipr.addr("del", index=index, address=bare(address), prefixlen=length)
 
     netlink(name, work)
@@ -232,7 +232,7 @@ def index_of(ipr: Any, interface: str) -> int:
 def _add_address(ipr: Any, index: int, address: str) -> None:
     length = int(address.partition("/")[2])
     flags = {"flags": _IFA_F_NODAD} if family(address) == 6 else {}
-    with _tolerated(errno.EEXIST):
+    with tolerated(errno.EEXIST):
         ipr.addr("add", index=index, address=bare(address), prefixlen=length, **flags)
 
 
@@ -244,7 +244,7 @@ def _add_default(ipr: Any, index: int, port: Port, gateway: str) -> None:
         route = {"proto": _PROTO_DHCP, "prefsrc": source}
     elif port.dynamic:
         route = {"proto": _PROTO_RA}
-    with _tolerated(errno.EEXIST):
+    with tolerated(errno.EEXIST):
         ipr.route(
             "add",
             family=_AF[version],
@@ -263,20 +263,21 @@ def _leave_by(ipr: Any, index: int, port: Port, gateway: str) -> None:
     length = {4: 32, 6: 128}[version]
     rule = {"src": source, "src_len": length, "table": port.table, "priority": _BY_SOURCE}
     route = {"dst": _ANY[version], "gateway": gateway, "oif": index, "table": port.table}
-    with _tolerated(errno.EEXIST):
+    with tolerated(errno.EEXIST):
         ipr.rule("add", family=_AF[version], **rule)
-    with _tolerated(errno.EEXIST):
+    with tolerated(errno.EEXIST):
         ipr.route("add", family=_AF[version], proto=_PROTO_STATIC, **route)
 
 
 def _add_route(ipr: Any, index: int, network: str, hop: str) -> None:
     route = {"family": _AF[family(network)], "proto": _PROTO_STATIC}
-    with _tolerated(errno.EEXIST):
+    with tolerated(errno.EEXIST):
         ipr.route("add", dst=network, gateway=hop, oif=index, **route)
 
 
 @contextlib.contextmanager
-def _tolerated(code: int) -> Any:
+def tolerated(code: int) -> Any:
+    """Netlink's refusal with this code (of `errno`) is no error."""
     try:
         yield
     except NetlinkError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def agreed(near: Path, far: Path) -> bool:
     here = {(sa.spi_in, sa.spi_responder): (sa.local, sa.remote) for sa in read(near)}
     there = {(sa.spi_in, sa.spi_responder): (sa.remote, sa.local) for sa in read(far)}
     return bool(here) and here.items() <= there.items()
+
+
+def settle(near: Path, far: Path, within: float) -> None:
+    """Until both have the same IKE SAs: none is being rekeyed. Raises LabError after `within` s."""
+    until = time.monotonic() + within
+    while not (agreed(near, far) and agreed(far, near)):
+        if time.monotonic() > until:
+            raise LabError(f"the two ends do not agree on their IKE SAs within {within:g} s")
+        time.sleep(_RETRY)
 
 
 def ask(path: Path, command: str, message: Mapping[str, str]) -> None:

@@ -34,6 +34,10 @@ from vici_mif.lab.wires.impair import DOWN, UP, Impairment
 
 GRAIN = 0.1
 """Seconds between two looks."""
+WRITTEN = 1.0
+"""Seconds until a capture has on disk what was answered."""
+AGREED = 20.0
+"""Seconds in which both ends have ended what they do with their IKE SAs."""
 
 _KEEP = (0, 220, 32766, 32767)
 """Rule preferences of the kernel and of charon."""
@@ -134,9 +138,15 @@ class LabStage:
             return None
         # while it is rekeyed a tunnel has two of each
         spis = [spi for child in tunnel.children for spi in (child.spi_out, child.spi_in)]
-        seen = [self._sightings.last(spi) for spi in spis]
-        lately = [packet for packet in seen if packet and packet.time >= began - 0.01]
-        return " and ".join(sorted({self._called(packet) for packet in lately})) or None
+        until = time.monotonic() + WRITTEN
+        while not (seen := self._seen(spis, began)) and time.monotonic() < until:
+            time.sleep(GRAIN)
+        return " and ".join(sorted(seen)) or None
+
+    def _seen(self, spis: Sequence[str], since: float) -> set[str]:
+        """Links on which packets of these SPIs were captured since then."""
+        found = [self._sightings.last(spi) for spi in spis]
+        return {self._called(each) for each in found if each and each.time >= since - 0.01}
 
     def silences(self, since: float) -> Mapping[str, float]:
         return self._streams.silences(_wall(since)) if self._streams.flows else {}
@@ -282,6 +292,8 @@ class LabStage:
         self._swanctl("--terminate", which, side)
 
     def do_rekey_by(self, which: str, side: str) -> None:
+        near, far = (self.lab.host(end).vici_socket for end in (CLIENT, GATEWAY))
+        sas.settle(near, far, AGREED * self.patience)
         self._swanctl("--rekey", which, side)
 
     def do_rekey_children_by(self, side: str) -> None:
@@ -351,7 +363,9 @@ class LabStage:
         self._clock_set += by
 
     def _answered(self, source: str) -> bool:
-        argv = ["ping", "-n", "-q", "-c", "1", "-W", "1", *(["-I", source] if source else [])]
+        # five within a second, one answer is enough: a daemon that stood still has lost some
+        argv = ["ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", "1"]
+        argv += ["-I", source] if source else []
         return self._near.exec([*argv, far_address(self.lab)], check=False).returncode == 0
 
     def _called(self, packet: Packet) -> str:

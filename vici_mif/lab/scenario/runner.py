@@ -82,12 +82,13 @@ class _Runner:
 
     def _expect(self, step: Step, place: Place) -> None:
         limit = step.within * self._stage.patience
-        began = self._stage.now()
+        began = looked = self._stage.now()
         while found := self._complaints(step):
-            left = began + limit - self._stage.now()
-            if left <= 0:
+            # a look takes time: what it saw was so when it began
+            if looked >= began + limit:
                 self._fail(place, f"not within {limit:g} s", found)
-            self._stage.rest(left)
+            self._stage.rest(max(0.0, began + limit - self._stage.now()))
+            looked = self._stage.now()
         self._say(f"{self._time()} as expected after {self._stage.now() - began:.2f} s")
         self._hold(step, place)
 

@@ -7,6 +7,7 @@ uplink's flows, and what comes next leaves it with another port.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 from itertools import product
@@ -84,7 +85,8 @@ def _forget(source: str) -> None:
         for entry in list(conntrack.dump()):
             found = _origin(entry)
             if found is not None and found.saddr == source:
-                conntrack.entry("del", tuple_orig=found)
+                with namespaces.tolerated(errno.ENOENT):  # its time was over meanwhile
+                    conntrack.entry("del", tuple_orig=found)
 
 
 def _origin(entry: Any) -> Any:
