@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vici_mif.lab.errors import LabError
 from vici_mif.lab.interop import images, page, plan, results, table
 from vici_mif.lab.interop.results import Cell, Counters, Facts, Played, Results
 from vici_mif.lab.interop.stage import LADDER
@@ -220,3 +221,10 @@ def test_images_know_the_scenarios_of_the_rig() -> None:
                 status = subprocess.run([endpoint, "check"], env=given, check=False).returncode
                 plays = part[str(kind), role] == clones and name in found
                 assert status == (0 if plays else 127), given
+
+
+def test_a_release_without_a_series_is_a_mistake_of_ours(tmp_path: Path) -> None:
+    """Nothing out there is missing, so no test may be skipped over it."""
+    with pytest.raises(LabError, match=r"no series for strongSwan 0\.0\.1; there are") as caught:
+        images.have_source("0.0.1", tmp_path / "source")
+    assert not isinstance(caught.value, images.SkippedError)

@@ -43,7 +43,7 @@ def build(images: Iterable[Image]) -> None:
     for image in wanted:
         _run([str(ROOT / "scripts" / "base-image"), image.suite], "the base image")
         if image.release:
-            _source(image.release, ROOT / "docker" / "sources" / image.release)
+            have_source(image.release, ROOT / "docker" / "sources" / image.release)
         _build(image)
 
 
@@ -100,14 +100,16 @@ def wheels(into: Path, suites: Sequence[str]) -> None:
         raise LabError(str(error)) from error
 
 
-def _source(release: str, into: Path) -> None:
+def have_source(release: str, into: Path) -> None:
     """The release's source as `vici-mif charon build` finds it."""
     if into.is_dir():
         return
     try:
         _, source = Charon().pick(Request(default_patches(), release))
-    except BuildError as error:
+    except UnavailableError as error:
         raise SkippedError(str(error)) from error
+    except BuildError as error:
+        raise LabError(str(error)) from error
     fresh = into.with_name(f".{into.name}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
