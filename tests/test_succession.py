@@ -19,6 +19,8 @@ E0, E1, E2 = (f"eth{i}/{GATEWAY}" for i in range(3))
 AT_HOME = {E0: E0, E1: E1, E2: E2}
 SPAN = 240.0
 MARGIN = SPAN / MARGIN_PART
+MIF0 = 7832
+"""The first tunnel's interface id, and its table."""
 
 
 def up(**kinds: object) -> World:
@@ -98,7 +100,7 @@ def test_also_after_the_root_was_moved() -> None:
 
 
 def test_the_old_family_is_gone_within_ten_seconds() -> None:
-    """Of the switch; and not before it."""
+    """Of the switch; and not before it. Nothing is sent on it from the moment it is closed."""
     world = up(reauth=SPAN, gateway=Gateway(leases=True))
     old = world.hq.family
     while world.hq.family == old:
@@ -109,6 +111,7 @@ def test_the_old_family_is_gone_within_ten_seconds() -> None:
         world.run(0.05)
 
     assert world.now - switched_at <= 10
+    assert [action.replaced for action in world.actions(a.Terminate)] == [True] * 3
 
 
 def test_tcp_inside_lives() -> None:
@@ -232,6 +235,30 @@ def test_what_was_found_is_followed_and_goes_last(kinds: dict[str, object]) -> N
     assert world.hq.mode == "per-path"
     assert len({sa.family for sa in world.sas.values() if sa.established}) == 1
     assert len(world.sas) == 3
+
+
+def test_the_interface_is_there_before_the_child() -> None:
+    """Kernel ESP: what the gateway sends on a child at once comes in by its interface. The one
+    that is taken over has none of ours, and its address goes on as it did."""
+    world = up(plugins=frozenset({"kernel-netlink"}), gateway=Gateway(leases=True))
+    root = next(sa for sa in world.sas.values() if not sa.cloned)
+    foreign = tuple(replace(child, if_id_in=0, if_id_out=0) for child in root.children)
+    found(world, clone_supported=False, children=foreign)
+    numbered: list[int | None] = []
+
+    def watch(action: a.Action) -> None:
+        if isinstance(action, a.CreateChild):
+            numbered.append(action.if_id)
+            assert action.if_id in {i.if_id for i in world.steering.interfaces}
+            assert MIF0 not in {rule.table for rule in world.steering.rules}
+
+    world.watchers.append(watch)
+    world.run(60)
+
+    assert MIF0 in numbered
+    assert MIF0 in {rule.table for rule in world.steering.rules}
+    assert world.hq.mode == "per-path"
+    assert len({sa.family for sa in world.sas.values() if sa.established}) == 1
 
 
 def test_a_gateway_that_still_cannot_clone() -> None:

@@ -102,19 +102,21 @@ class Inner:
     bare: frozenset[int] = frozenset()
     """Kernel ESP: tunnels whose child has not our interface id. Its policies catch packets on
     any uplink, as without us; a route of ours would lead past them."""
+    awaited: frozenset[int] = frozenset()
+    """Of these, those whose address a family that follows has: its child will have our id, and
+    what comes in by it is dropped where no interface has that."""
 
 
 def inner(numbers: Numbers, wish: Inner) -> Steering:
     """Each inner address to its own tunnel; unbound sockets to one of them."""
-    parts = [
-        _slot(numbers, wish, i, slot)
-        for i, slot in enumerate(wish.slots)
-        if slot and i not in wish.bare
-    ]
+    parts = [_slot(numbers, wish, i, slot) for i, slot in enumerate(wish.slots) if slot]
     return join(parts if wish.first in wish.bare else [*parts, _unbound(numbers, wish)])
 
 
 def _slot(numbers: Numbers, wish: Inner, index: int, slot: Slot) -> Steering:
+    if index in wish.bare:
+        laid = index in wish.awaited
+        return Steering(interfaces=_interface(numbers, wish, index, slot) if laid else ())
     table = numbers.inner_table(index)
     return Steering(
         rules=tuple(Rule(numbers.priority(INNER), a.version, table, source=host(a)) for a in slot),

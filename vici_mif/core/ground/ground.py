@@ -148,6 +148,7 @@ class Ground:
         )
 
     def _inner(self, scene: Scene) -> Inner:
+        bare = self._bare(scene) if scene.kernel_esp else frozenset()
         return Inner(
             self.slots,
             self.remotes,
@@ -156,7 +157,8 @@ class Ground:
             works=scene.works,
             mtu=self._reckon(scene),
             first=self._first(scene),
-            bare=self._bare(scene) if scene.kernel_esp else frozenset(),
+            bare=bare,
+            awaited=self._awaited(scene, bare),
         )
 
     def _first(self, scene: Scene) -> int:
@@ -174,12 +176,29 @@ class Ground:
 
     def _bare(self, scene: Scene) -> frozenset[int]:
         """Tunnels with a child that we did not number, or that the operator numbers himself."""
-        if any(template.if_id_out != "0" for template in scene.templates):
+        if self._numbered(scene):
             return frozenset(range(max(1, len(self.slots))))
         return frozenset(
             slot
             for tunnel in scene.tunnels
             for slot in tunnel.slots
-            for child in tunnel.sa.children
-            if child.works and child.if_id_out != self._numbers.if_id(slot)
+            if self._foreign(tunnel.sa, slot)
         )
+
+    def _awaited(self, scene: Scene, bare: frozenset[int]) -> frozenset[int]:
+        """Of these, the ones for which a family that follows was given the addresses as well."""
+        if self._numbered(scene):
+            return frozenset()
+        return bare & {
+            slot
+            for tunnel in scene.tunnels
+            for slot in own(self.slots, tunnel.sa.local_vips)
+            if not self._foreign(tunnel.sa, slot)
+        }
+
+    def _numbered(self, scene: Scene) -> bool:
+        return any(template.if_id_out != "0" for template in scene.templates)
+
+    def _foreign(self, sa: Sa, slot: int) -> bool:
+        ours = self._numbers.if_id(slot)
+        return any(child.works and child.if_id_out != ours for child in sa.children)
