@@ -26,6 +26,7 @@ ORDERS: list[requests.Order] = [
     actions.Unpin("t", 1),
     actions.Probe("t", 1, PAIR, 3),
     actions.CreateChild("t", 1, "net", "net@eth0/203.0.113.1", ("10.3.0.1/32",), (), 7),
+    actions.Terminate("t", 1, force=True, replaced=True),
 ]
 
 
@@ -65,7 +66,9 @@ def test_no_pin_is_no_key() -> None:
     assert "pin" not in vici.decode(vici.encode(requests.request(ORDERS[4], MARK)[1]))
 
 
-@pytest.mark.parametrize("command", ["clone", "migrate", "unpin", "probe", "create-child"])
+@pytest.mark.parametrize(
+    "command", ["clone", "migrate", "unpin", "probe", "create-child", "terminate"]
+)
 def test_every_command_of_the_contract_is_spoken(command: str) -> None:
     """None of them is only written down."""
     assert command in {requests.request(order, MARK)[0] for order in ORDERS}

@@ -124,6 +124,8 @@ class Terminate:
     ike_id: int
     force: bool = False
     """Do not wait for the peer's answer."""
+    replaced: bool = False
+    """Others have its selectors: send nothing on it any more, accept until it is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,8 @@ def _stock(
             names = {"ike": order.connection, "child": order.child or None}
             return "initiate", names | {"timeout": AT_ONCE}
         case actions.Terminate():
-            keys = {"ike-id": order.ike_id, "force": order.force or None}
-            return "terminate", keys | {"timeout": AT_ONCE}
+            how = {"force": order.force or None, "replaced": order.replaced or None}
+            return "terminate", {"ike-id": order.ike_id, **how, "timeout": AT_ONCE}
         case actions.TerminateChild():
             return "terminate", {"child-id": order.child_id, "timeout": AT_ONCE}
         case actions.LoadConnection():

@@ -45,12 +45,15 @@ class Closing:
     _suspect_at: float | None = None
     _given: str = ""
 
-    def terminate(self, turn: Turn, sas: Iterable[Sa]) -> None:
-        """Close these; what a silent peer keeps alive is closed without its answer."""
+    def terminate(self, turn: Turn, sas: Iterable[Sa], *, replaced: bool = False) -> None:
+        """Close these; what a silent peer keeps alive is closed without its answer.
+
+        `replaced`: others carry what these did, so nothing is sent on them any more.
+        """
         for ike_id in [sa.unique_id for sa in sas]:
             first = ike_id not in self._asked_at
             if first or turn.now >= self._asked_at[ike_id] + FORCE_DELAY:
-                self.terminate_one(turn, ike_id, force=not first)
+                self.terminate_one(turn, ike_id, force=not first, replaced=replaced)
             turn.wake(self._asked_at[ike_id] + FORCE_DELAY)
 
     def abandon(self, turn: Turn, ike_ids: Iterable[int]) -> None:
@@ -58,9 +61,11 @@ class Closing:
         for ike_id in ike_ids:
             self.terminate_one(turn, ike_id, force=True)
 
-    def terminate_one(self, turn: Turn, ike_id: int, *, force: bool) -> None:
+    def terminate_one(
+        self, turn: Turn, ike_id: int, *, force: bool, replaced: bool = False
+    ) -> None:
         self._asked_at[ike_id] = turn.now
-        make = partial(Terminate, ike_id=ike_id, force=force)
+        make = partial(Terminate, ike_id=ike_id, force=force, replaced=replaced)
         turn.ask(("terminate", self.peer, ike_id), make)
 
     def closed(self, sa: Sa, now: float, given: str = "") -> None:

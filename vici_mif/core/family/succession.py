@@ -338,7 +338,7 @@ class Succession:
             turn.wake(since_at + LEAVE_DELAY)
             if turn.now >= since_at + LEAVE_DELAY:
                 going = [sa for sa in self._read.values() if sa.family == key]
-                self._closing.terminate(turn, going)
+                self._closing.terminate(turn, going, replaced=True)
 
     def reset(self) -> None:
         """charon is gone with all its families."""
