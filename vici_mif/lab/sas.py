@@ -15,6 +15,9 @@ from vici_mif.edges.vici import Connection, Disconnected, Tree, ViciError
 from vici_mif.lab.errors import LabError
 
 _RETRY = 0.1
+_QUIET = 0.3
+"""Seconds without an event after which none is on its way: charon tells of a move after it, and
+on a busy machine that takes a moment."""
 
 
 def read(path: Path) -> list[Sa]:
@@ -80,10 +83,19 @@ class Moves:
         self._path = path
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
-        self.number = 0
+        self._number = 0
+        self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="moves", daemon=True)
         self._thread.start()
         self._ready.wait(patience)
+
+    def count(self, patience: float = 5.0) -> int:
+        """How many until now. Waits until none is on its way, at most so many seconds."""
+        until = time.monotonic() + patience
+        asked_at = time.monotonic()
+        while time.monotonic() < min(until, max(asked_at, self._heard_at) + _QUIET):
+            time.sleep(_QUIET / 10)
+        return self._number
 
     def close(self) -> None:
         """Count no more."""
@@ -113,6 +125,7 @@ class Moves:
             await connection.register("ike-update")
             self._ready.set()
             async for _ in connection.events():
-                self.number += 1
+                self._heard_at = time.monotonic()
+                self._number += 1
         finally:
             connection.close()

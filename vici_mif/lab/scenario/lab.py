@@ -128,7 +128,7 @@ class LabStage:
     # --- what it can tell ----------------------------------------------------------------
 
     def moves(self) -> int:
-        return self._moves.number
+        return self._moves.count()
 
     def carrier(self, tunnel: TunnelStatus) -> str | None:
         """By the captures: where this tunnel's ESP was seen while a ping was answered."""
