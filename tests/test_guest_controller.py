@@ -30,6 +30,10 @@ TESTS = (
 )
 
 
+SUCCESSION = (
+    "tests/real/test_succession.py::test_an_sa_that_was_built_without_cloning",
+    "tests/real/test_reauth.py::test_ours_comes_first[moved]",
+)
 SOURCES = ("tests/real/test_gateway.py::test_a_replayed_spi_is_counted_and_dropped",)
 
 
@@ -37,6 +41,14 @@ SOURCES = ("tests/real/test_gateway.py::test_a_replayed_spi_is_counted_and_dropp
 def test_over_kernel_esp(tmp_path: Path) -> None:
     """xfrm interfaces, per-path and one: up, moved without a new SPI, home, nothing in clear."""
     _pass_in_the_guest(tmp_path, TESTS)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_succession_over_kernel_esp(tmp_path: Path) -> None:
+    """A family follows another with the same inner addresses, from policies without our interface
+    ids and from those with them: no ping is lost."""
+    _pass_in_the_guest(tmp_path, SUCCESSION)
 
 
 @pytest.mark.long

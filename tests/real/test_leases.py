@@ -184,6 +184,40 @@ def test_a_gateway_that_replaces_waits_for_the_whole_family(make_lab: MakeLab) -
     client.vici.close()
 
 
+DEAF = """
+table inet deaf {
+  chain in {
+    type filter hook input priority 0;
+    udp sport 4500 @th,64,32 0 drop
+  }
+}
+"""
+"""No IKE comes in, but ESP: what is not ESP begins with four octets of zero (RFC 3948, 2.2)."""
+
+
+def test_what_is_replaced_sends_no_more(make_lab: MakeLab) -> None:
+    """From the moment it is closed, and not only once the gateway has told that it did."""
+    client = Client(make_lab(uplinks=1))
+    lab = client.lab
+    (link,) = client.links
+    old, vips = client.authenticate(link, HINTS)
+    new, _ = client.authenticate(link, vips)
+    client.open(new, "net@new", vips[0])
+    client.open(old, "net@old", vips[0])  # the last one is preferred
+    assert ping(lab, INSIDE, vips[0]) == 5
+
+    lab.client.exec(["nft", "-f", "-"], stdin=DEAF)
+    request(lab, "terminate", {"ike-id": old, "replaced": "yes", "timeout": "-1"})
+    eventually(lambda: len(sas(lab, "gateway")) == 1)
+    assert ping(lab, INSIDE, vips[0]) == 5
+    assert set(client.vici.sas()) == {old, new}
+
+    request(lab, "terminate", {"ike-id": old, "force": "yes"})
+    eventually(lambda: set(client.vici.sas()) == {new})
+    assert ping(lab, INSIDE, vips[0]) == 5
+    client.vici.close()
+
+
 def test_the_peer_tells_its_addresses(make_lab: MakeLab) -> None:
     """All, or those inside mobike_announce, as of the moment of the authentication."""
     lab = make_lab(uplinks=1, remotes=2)

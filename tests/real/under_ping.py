@@ -16,9 +16,6 @@ from tests.pings import answers, counted
 from vici_mif.lab.lab import Lab
 
 INTERVAL = 0.02
-TAKEOVER = 1
-"""Pings that may be lost per CHILD_SA that takes over the selectors of another: the gateway answers
-on it from the moment it has it, and its peer installs it a millisecond later."""
 ON_THE_WAY = 0.5
 """Seconds that an answer may take: what was sent that shortly before the end is not judged."""
 
