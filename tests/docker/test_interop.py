@@ -99,6 +99,7 @@ def yes_man(engine: None, tmp_path: Path) -> Iterator[str]:
     subprocess.run(["docker", "rmi", "--force", name], check=False, capture_output=True)
 
 
+@needs_root
 def test_who_says_yes_to_everything_is_not_trusted(
     yes_man: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
