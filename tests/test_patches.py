@@ -32,6 +32,8 @@ each_patch = pytest.mark.parametrize("patch", PATCHES)
 NEW_FILE = re.compile(r"^--- /dev/null\n\+\+\+ b/(\S+\.[ch])\n@@[^\n]*\n((?:\+[^\n]*\n)+)", re.M)
 SUBJECT = re.compile(r"[a-z0-9][a-z0-9-]*(, [a-z0-9-]+)*: [A-Z].*[^. ]")
 
+WIDEST = 92
+
 
 def whole(directory: Path) -> Series:
     """A series, which has patches."""
@@ -114,6 +116,13 @@ def test_new_files_carry_the_licence(patch: Patch) -> None:
 def test_no_trailing_blanks(patch: Patch) -> None:
     """In what it adds."""
     assert re.findall(r"^\+.*[ \t]+$", patch.text, re.M) == []
+
+
+@each_patch
+def test_no_line_is_too_wide(patch: Patch) -> None:
+    """Of what it adds, at strongSwan's four columns a tab; some of its own are this wide."""
+    added = re.findall(r"^\+(?!\+\+ )(.*)", patch.text, re.M)
+    assert [line for line in added if len(line.expandtabs(4)) > WIDEST] == []
 
 
 def kept_source(found: Series) -> Source:
