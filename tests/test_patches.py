@@ -187,7 +187,7 @@ def test_there_are_mutants_for_what_matters_most() -> None:
     expected = (
         "after-again after-window check-cookie check-flood check-late collision cookie2 families "
         "generation lease-limit lease-place lease-twice lease limit move-rekey override policy-gap "
-        "rate-login spi-direction takeover-any takeover-gap takeover-never takeover"
+        "rate-login responses spi-direction takeover-any takeover-gap takeover-never takeover"
     )
     assert [mutant.patch.name.removesuffix(".patch") for mutant in MUTANTS] == expected.split()
 
