@@ -186,8 +186,9 @@ def test_it_applies_to_the_bare_release(directory: Path, tmp_path: Path) -> None
 def test_there_are_mutants_for_what_matters_most() -> None:
     """Each is one line, and named after what it breaks."""
     expected = (
-        "after-again after-window check-cookie check-flood check-late collision cookie2 families "
-        "generation lease-limit lease-place lease-twice lease limit move-rekey override policy-gap "
+        "after-again after-window check-cookie check-flood check-heard check-late check-overdue "
+        "check-pile collision cookie2 families generation identity lease-again lease-limit "
+        "lease-place lease-spelling lease-twice lease limit move-rekey override policy-gap "
         "rate-login responses spi-direction takeover-any takeover-gap takeover-never takeover"
     )
     assert [mutant.patch.name.removesuffix(".patch") for mutant in MUTANTS] == expected.split()
