@@ -113,6 +113,9 @@ class Speaker:
                 wanted = keys.get("ike-id")
                 shown = [s for s in self.sas if wanted in (None, _number(s))]
                 return b"".join(event("list-sa", s) for s in shown) + answer()
+            case "terminate":
+                self.sas = [s for s in self.sas if _number(s) != keys["ike-id"]]
+                return answer(success="yes")
             case "clone" if self.takes is not None:
                 self.takes(keys["tag"])
                 return answer(success="yes", tag=keys["tag"])
@@ -125,6 +128,11 @@ class Speaker:
             writer.write(event(name, keys))
             await writer.drain()
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of the IKE SAs that are there."""
+        return [int(_number(s)) for s in self.sas]
+
 
 def _number(listed: Mapping[str, object]) -> str:
     (section,) = listed.values()
@@ -132,11 +140,18 @@ def _number(listed: Mapping[str, object]) -> str:
 
 
 @asynccontextmanager
+async def listening(speaker: Speaker, folder: Path) -> AsyncIterator[str]:
+    """Its socket."""
+    path = str(folder / "charon.vici")
+    async with await asyncio.start_unix_server(speaker.serve, path):
+        yield path
+
+
+@asynccontextmanager
 async def followed(speaker: Speaker, folder: Path) -> AsyncIterator[list[events.Event]]:
     """The charon edge on this socket; what it told."""
-    path = str(folder / "charon.vici")
     told: list[events.Event] = []
-    async with await asyncio.start_unix_server(speaker.serve, path):
+    async with listening(speaker, folder) as path:
         edge = asyncio.create_task(Charon(path, told.append).run())
         try:
             yield told

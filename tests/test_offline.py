@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`down PEER` without a controller, where other peers go on."""
+"""Orders without a controller: whom they close, and whom not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.speaker import Speaker, listening, sa
 from vici_mif.core.model import OrderKind
 from vici_mif.edges import orders
 from vici_mif.shell import offline
@@ -58,3 +59,38 @@ def test_an_identity_is_revoked_for_the_next_start(
     assert main(["gateway", "unrevoke", "eve", "-c", str(file)]) == 0
     assert orders.read(tmp_path) == ()
     assert main(["gateway", "unrevoke", "eve", "-c", str(file)]) == USAGE
+
+
+@pytest.mark.parametrize("word", ["revoke", "unrevoke"])
+def test_an_identity_without_a_name_is_refused(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`"$ID"` of a variable that is not set: everybody without EAP has no name there."""
+    with pytest.raises(SystemExit) as ended:
+        main(["gateway", word, "", "--state-dir", str(tmp_path)])
+
+    assert ended.value.code == USAGE
+    assert "IDENTITY: it is empty" in capsys.readouterr().err
+    assert orders.read(tmp_path) == ()
+
+
+async def test_an_identity_where_charon_knows_no_families(tmp_path: Path) -> None:
+    """Each IKE SA is one of its own there: who is called otherwise stays."""
+    speaker = Speaker()
+    names = ["alice", "eve", "bob"]
+    speaker.sas = [sa(n, "rw", **{"remote-id": name}) for n, name in enumerate(names, 1)]
+    async with listening(speaker, tmp_path) as path:
+        assert await offline.revoke_identity(path, ["rw"], "eve") == 1
+
+    assert speaker.numbers == [1, 3]
+
+
+async def test_an_identity_loses_its_whole_family(tmp_path: Path) -> None:
+    """Clones too, and what is called so only in EAP; nothing of another connection."""
+    speaker = Speaker()
+    eve = {"clone-family": 1, "remote-eap-id": "eve"}
+    speaker.sas = [sa(1, "rw", **eve), sa(2, "rw", **{"clone-family": 1}), sa(3, "other", **eve)]
+    async with listening(speaker, tmp_path) as path:
+        assert await offline.revoke_identity(path, ["rw"], "eve") == 2
+
+    assert speaker.numbers == [3]

@@ -36,8 +36,16 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     ):
         leaf = below.add_parser(name, help=about, description=about)
         places.arguments(leaf, below=True)
-        leaf.add_argument("identity", metavar="IDENTITY", help="as `status` shows it")
+        about = "as `status` shows it"
+        leaf.add_argument("identity", type=_identity, metavar="IDENTITY", help=about)
         leaf.set_defaults(run=run)
+
+
+def _identity(text: str) -> str:
+    """A variable that is not set is nobody's name: who has no EAP identity has an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 def revoke(args: argparse.Namespace) -> int:

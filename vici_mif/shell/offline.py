@@ -10,6 +10,7 @@ from pathlib import Path
 from vici_mif.core import swan
 from vici_mif.core.events import OrderCleared, OrderGiven
 from vici_mif.core.family.family import home_of
+from vici_mif.core.gateway.families import family_of
 from vici_mif.core.model import Order, OrderKind, Sa
 from vici_mif.core.orders import Orders, covers
 from vici_mif.core.status import OrderStatus
@@ -107,8 +108,9 @@ async def revoke_identity(vici_path: str, connections: Sequence[str], identity: 
         return 0  # no charon, no SA
     try:
         found = await _sas(connection, connections, "")
-        families = {sa.family for sa in found if identity in {sa.remote_id, sa.remote_eap_id}}
-        meant = [sa for sa in found if sa.family in families]
+        called = (sa for sa in found if identity in {sa.remote_id, sa.remote_eap_id})
+        families = set(map(family_of, called))
+        meant = [sa for sa in found if family_of(sa) in families]
         await _end(connection, meant, force=True)
         await _left(connection, meant)
         return len(meant)
