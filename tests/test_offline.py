@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from vici_mif.core.model import OrderKind
 from vici_mif.edges import orders
 from vici_mif.shell import offline
 from vici_mif.shell.cli import main
-from vici_mif.shell.exits import NO_CONTROLLER, USAGE
+from vici_mif.shell.exits import NO_CONTROLLER, OK, USAGE
 
 NOW = "2026-01-01T00:00:00Z"
 
@@ -40,6 +41,31 @@ def test_the_ground_of_other_peers_stays(
     assert main(["down", "hq", "-c", str(file)]) == 0
     assert "left our routes and rules, which backup may need" in capsys.readouterr().out
     assert [(o.kind, o.peer) for o in orders.read(tmp_path)] == [(OrderKind.DOWN, "hq")]
+
+
+@pytest.mark.skipif(bool(os.geteuid()), reason="needs root: the command asks for it")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [("down hq", OK, "closed 2 IKE SAs"), ("peer revoke hq", NO_CONTROLLER, "hq-b: IKE SA #2")],
+)
+async def test_the_connections_of_a_peer_go_with_it(
+    words: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of `authenticate` have other names; another peer's stay."""
+    file = tmp_path / "config.yaml"
+    wish = "without_clone: authenticate, authenticate"
+    speaker = Speaker()
+    speaker.sas = [sa(1, "hq-a"), sa(2, "hq-b"), sa(3, "backup"), sa(4, "backup-a")]
+    async with listening(speaker, tmp_path) as path:
+        file.write_text(
+            f"version: 1\nconnections:\n  hq: {{links: [eth0], {wish}: [hq-a, hq-b]}}\n"
+            f"  backup: {{links: [eth0], {wish}: [backup-a]}}\n"
+            f"daemon: {{run_dir: {tmp_path}, state_dir: {tmp_path}, vici: {path}}}\n"
+        )
+        assert await asyncio.to_thread(main, [*words.split(), "-c", str(file)]) == code
+
+    assert speaker.numbers == [3, 4]
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.skipif(bool(os.geteuid()), reason="needs root: the command asks for it")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from vici_mif.core.byhand.progress import WAITS, unknown
 from vici_mif.core.model import OrderKind, PathName
@@ -239,7 +239,7 @@ def _without_controller(args: argparse.Namespace, word: str) -> int:
 
 def _offline(where: Places, config: Config, peers: list[str], word: str, path: str) -> int:
     if word == "revoke":
-        return _close(where, peers, path)
+        return _close(where, config, peers, path)
     if word in {"undrain", "unprefer"}:
         kind = OrderKind.DRAIN if word == "undrain" else OrderKind.PREFER
         if not offline.take_back(where.state_dir, kind, peers, path):
@@ -253,8 +253,8 @@ def _offline(where: Places, config: Config, peers: list[str], word: str, path: s
     return complain("no controller runs: kept, and obeyed from its next start", NO_CONTROLLER)
 
 
-def _close(where: Places, peers: Iterable[str], path: str) -> int:
-    closed = asyncio.run(offline.revoke(where.vici, list(peers), path))
+def _close(where: Places, config: Config, peers: list[str], path: str) -> int:
+    closed = asyncio.run(offline.revoke(where.vici, config.driven(peers), path))
     if not closed:
         return complain(f"no IKE SA of {path or ', '.join(peers)} is there", USAGE)
     for what in closed:

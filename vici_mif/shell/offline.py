@@ -77,14 +77,14 @@ def others(state_dir: Path, peers: Collection[str], configured: Iterable[str]) -
     return [name for name in configured if name not in peers and held.down(name) is None]
 
 
-async def close(vici_path: str, peers: Sequence[str], own: Range | None) -> int:
-    """Close the peers' IKE SAs, then take everything of ours (`own`) out of the kernel.
+async def close(vici_path: str, connections: Collection[str], own: Range | None) -> int:
+    """Close these connections' IKE SAs, then take everything of ours (`own`) out of the kernel.
 
     `unreachable` goes last: as long as an SA may still be there, nothing leaves in clear. None:
     other peers live on what is there.
     """
     try:
-        closed = await _terminate(vici_path, peers, "")
+        closed = await _terminate(vici_path, connections, "")
     except vici.Disconnected:
         closed = []  # no charon, no SA
     if own is not None:
@@ -94,13 +94,13 @@ async def close(vici_path: str, peers: Sequence[str], own: Range | None) -> int:
     return len(closed)
 
 
-async def revoke(vici_path: str, peers: Sequence[str], path: str) -> list[str]:
-    """Close the tunnels at home on a path, or all of the peers; says which they were."""
-    closed = await _terminate(vici_path, peers, path)
+async def revoke(vici_path: str, connections: Collection[str], path: str) -> list[str]:
+    """Close the tunnels at home on a path, or all of these; says which they were."""
+    closed = await _terminate(vici_path, connections, path)
     return [f"{home_of(sa) or sa.name}: IKE SA #{sa.unique_id}" for sa in closed]
 
 
-async def revoke_identity(vici_path: str, connections: Sequence[str], identity: str) -> int:
+async def revoke_identity(vici_path: str, connections: Collection[str], identity: str) -> int:
     """Close all that an identity has, with all that was cloned from it; says how many."""
     try:
         connection = await Connection.open(vici_path)
@@ -118,10 +118,10 @@ async def revoke_identity(vici_path: str, connections: Sequence[str], identity: 
         connection.close()
 
 
-async def _terminate(vici_path: str, peers: Sequence[str], path: str) -> list[Sa]:
+async def _terminate(vici_path: str, connections: Collection[str], path: str) -> list[Sa]:
     connection = await Connection.open(vici_path)
     try:
-        found = await _sas(connection, peers, path)
+        found = await _sas(connection, connections, path)
         await _end(connection, found, force=False)
         if left := await _left(connection, found):
             await _end(connection, left, force=True)
@@ -149,9 +149,9 @@ async def _left(connection: Connection, closing: Sequence[Sa]) -> list[Sa]:
         await asyncio.sleep(LOOK_DELAY)
 
 
-async def _sas(connection: Connection, peers: Collection[str], path: str) -> list[Sa]:
+async def _sas(connection: Connection, names: Collection[str], path: str) -> list[Sa]:
     items = await connection.stream("list-sas", "list-sa")
-    found = [sa for item in items for sa in swan.sas(item) if sa.name in peers]
+    found = [sa for item in items for sa in swan.sas(item) if sa.name in names]
     return [sa for sa in found if not path or _at_home(sa, path)]
 
 

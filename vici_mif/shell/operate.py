@@ -210,7 +210,7 @@ def _down(where: Places, config: Config, peers: Sequence[str]) -> int:
     offline.keep(where.state_dir, OrderKind.DOWN, peers, "", clock.stamp())
     others = offline.others(where.state_dir, peers, config.connections)
     own = None if others else Range(config.daemon.tables, config.daemon.rules)
-    closed = asyncio.run(offline.close(where.vici, peers, own))
+    closed = asyncio.run(offline.close(where.vici, config.driven(peers), own))
     done = f"no controller runs; closed {closed} IKE SAs and "
     if others:
         print(done + f"left our routes and rules, which {', '.join(others)} may need")

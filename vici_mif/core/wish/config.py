@@ -6,7 +6,7 @@ A key whose feature does not exist yet is refused by name (LATER), not as unknow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -206,6 +206,10 @@ class Config(Frozen):
         """Connections that are driven as part of a peer of another name, and that peer."""
         peers = self.connections.items()
         return {name: peer for peer, wish in peers for name in wish.authenticate if name != peer}
+
+    def driven(self, peers: Collection[str]) -> list[str]:
+        """The connections that these peers have in charon: of their own names, and their parts."""
+        return [*peers, *(part for part, peer in self.parts.items() if peer in peers)]
 
     @property
     def most_tunnels(self) -> dict[str, int]:
