@@ -12,6 +12,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from pyroute2 import AsyncIPRoute
@@ -23,7 +24,7 @@ from tests.test_charon_misbehaves import at_most
 from vici_mif.core import actions
 from vici_mif.core.model import Link, LinkTable, Steering
 from vici_mif.edges import links, netlink
-from vici_mif.edges.steering import Range, Steerer
+from vici_mif.edges.steering import PAUSE, Range, Steerer
 
 pytestmark = pytest.mark.real
 
@@ -135,6 +136,33 @@ async def test_a_storm_of_routes_leaves_our_copy_right() -> None:
     finally:
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def test_routes_that_never_rest_are_looked_at_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """20 looks a second at most."""
+    steerer = Steerer(Range())
+    await steerer.apply(Steering(link_tables=(LinkTable("eth0", 7791),)))
+    looks: list[float] = []
+    reconcile = steerer._reconcile
+
+    async def timed(wish: Steering) -> list[str]:
+        looks.append(asyncio.get_running_loop().time())
+        return await reconcile(wish)
+
+    monkeypatch.setattr(steerer, "_reconcile", timed)
+    watcher = asyncio.create_task(steerer.watch())
+    flap = [f"route {verb} 192.0.2.0/24 dev eth1" for verb in ("add", "del")]
+    try:
+        async with asyncio.timeout(60):
+            while len(looks) < 8:
+                await batch(flap * 50)
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+    assert min(after - before for before, after in pairwise(looks)) > 0.9 * PAUSE
 
 
 async def test_lost_messages_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
+from pyroute2 import AsyncIPRoute
 
 from tests.namespace import eventually, ip, own_namespace
 from vici_mif.core.model import LinkTable, Route, Rule, Steering, XfrmInterface
+from vici_mif.edges import netlink, steering
 from vici_mif.edges.steering import Range, Steerer, clean
 
 pytestmark = pytest.mark.real
@@ -298,3 +302,62 @@ async def test_what_goes_with_its_link_was_not_taken_by_others() -> None:
         assert "default" in ip("route show table 7791")
     finally:
         watcher.cancel()
+
+
+# --- many routes of others -----------------------------------------------------------
+
+
+class Counting(AsyncIPRoute):  # type: ignore[misc]
+    """How many routes the kernel sends."""
+
+    told: list[Any] = []  # noqa: RUF012 - of all of them
+
+    async def route(self, command: str, **keys: Any) -> Any:
+        answer = await super().route(command, **keys)
+        return self._counted(answer) if command == "dump" else answer
+
+    async def _counted(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for message in messages:
+            self.told.append(message)
+            yield message
+
+
+async def test_only_routes_that_concern_us_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4,000 of others, in tables of theirs and in main by another device: the kernel keeps them to
+    itself. One that leaves by two links is in the tables of both."""
+    others = [f"10.{n // 250}.{n % 250}.0/24 dev far0" for n in range(2_000)]
+    lines = [f"route add {each} table {table}" for each in others for table in ("220", "main")]
+    subprocess.run(  # noqa: ASYNC221 - nothing else goes on
+        ["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True
+    )
+    for version, far in (("-4", "198.51.{}.1"), ("-6", "2001:db8:{}::1")):
+        hops = " ".join(f"nexthop via {far.format(number)}" for number in (0, 1))
+        ip(f"{version} route add {'192.0.2.0/24' if version == '-4' else 'fd02::/64'} {hops}")
+    monkeypatch.setattr(steering, "AsyncIPRoute", Counting)
+    Counting.told.clear()
+
+    assert await Steerer(Range()).apply(two_links()) == []
+
+    assert 0 < len(Counting.told) < 100
+    for number, table in enumerate((7791, 7792)):
+        assert f"192.0.2.0/24 via 198.51.{number}.1" in ip(f"route show table {table}")
+        assert f"fd02::/64 via {ip_address(f'2001:db8:{number}::1')}" in ip(
+            f"-6 route show table {table}"
+        )
+
+
+async def test_where_nothing_is_wished_nothing_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A gateway without connections: whatever its routes do, none of ours can be missing."""
+    steerer = Steerer(Range())
+    await steerer.apply(two_links())
+    await steerer.apply(Steering())
+
+    async def three(_: int) -> AsyncIterator[None]:
+        for _ in range(3):
+            yield
+
+    monkeypatch.setattr(netlink, "hints", three)
+    monkeypatch.setattr(steering, "AsyncIPRoute", None)
+    await steerer.watch()

@@ -5,7 +5,8 @@ What is ours is read from the kernel each time: rules in our range of priorities
 in our range of tables, both with our protocol number, and xfrm interfaces named `mif*`.
 Missing things are added before superfluous ones go, routes before the rules that lead to
 them. Others delete foreign rules as a habit (a network manager that restarts); the
-watcher puts ours back.
+watcher puts ours back. There may be hundreds of thousands of routes of others, which change all
+the time: the kernel is asked for those that concern us, and not more often than people notice.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from vici_mif.edges.rules import rule_of, rule_written
 MAIN = 254
 PROTOCOL = 77  # ours, on rules and routes: no number of linux/rtnetlink.h or of a known daemon
 PREFIX = "mif"
+PAUSE = 0.05  # seconds between two looks: of a burst the beginning and what came of it
 FAMILIES = (2, 10)  # AF_INET, AF_INET6
 GROUPS = netlink.LINKS | netlink.ADDRESSES | netlink.ROUTES | netlink.RULES
 GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV}
@@ -60,6 +62,7 @@ class _Kernel:
     rules: set[Rule]
     routes: set[Entry]
     main: list[Entry]
+    """Of the links whose tables are wished."""
 
 
 class Steerer:
@@ -82,21 +85,22 @@ class Steerer:
             return await self._reconcile(wish)
 
     async def watch(self) -> None:
-        """Reconcile after every change in the kernel, for ever."""
+        """Reconcile after changes in the kernel, for ever: after the first at once."""
         async with aclosing(netlink.hints(GROUPS)) as hints:
             async for _ in hints:
                 await self._restore()
+                await asyncio.sleep(PAUSE)
 
     async def _restore(self) -> None:
         async with self._lock:
-            if self._wish is None:
-                return
+            if self._wish is None or self._settled == (Steering(), set()):
+                return  # nothing of ours is there that others could take
             with suppress(netlink.KernelError):  # the next hint, or the next wish, tries again
                 await self._reconcile(self._wish)
 
     async def _reconcile(self, wish: Steering) -> list[str]:
         async with _socket() as socket:
-            kernel = await _look(socket, self._own)
+            kernel = await _look(socket, self._own, wish)
             lacks = self._lacks(wish, kernel)
             await _make_interfaces(socket, wish.interfaces, kernel)
             if wish.interfaces:
@@ -106,7 +110,7 @@ class Steerer:
             if routes - kernel.routes:
                 # A replaced route is gone. To delete it once more could hit what replaced it:
                 # IPv6 does not compare the preferred source.
-                kernel = await _look(socket, self._own)
+                kernel = await _look(socket, self._own, wish)
             await _drop(socket, wish, routes, kernel)
             self.restored += lacks and not waiting
             self._settled = None if waiting else (wish, routes)
@@ -133,7 +137,7 @@ async def clean(own: Range) -> None:
 async def stands(own: Range) -> bool:
     """Whether rules or routes of ours are in the kernel."""
     async with _socket() as socket:
-        kernel = await _look(socket, own)
+        kernel = await _look(socket, own, Steering())
     return bool(kernel.rules or kernel.routes)
 
 
@@ -156,11 +160,11 @@ async def foreign(own: Range) -> list[str]:
 @asynccontextmanager
 async def _socket() -> AsyncIterator[Any]:
     with netlink.asking("reading the kernel's routing"):
-        async with AsyncIPRoute() as socket:
+        async with AsyncIPRoute(strict_check=True) as socket:
             yield socket
 
 
-async def _look(socket: Any, own: Range) -> _Kernel:
+async def _look(socket: Any, own: Range, wish: Steering) -> _Kernel:
     names: dict[int, str] = {}
     interfaces, mtus = {}, {}
     async for message in await socket.get_links():
@@ -170,20 +174,26 @@ async def _look(socket: Any, own: Range) -> _Kernel:
             interfaces[name] = int(message.get(("linkinfo", "data", "xfrm_if_id")) or 0)
             mtus[name] = int(message.get("mtu") or 0)
     rules: set[Rule] = set()
-    routes: set[Entry] = set()
-    main: list[Entry] = []
     for family in FAMILIES:
         async for message in await socket.rule("dump", family=family):
             rule = rule_of(message)
             if message.get("protocol") == PROTOCOL and own.has_priority(rule.priority):
                 rules.add(rule)
-        async for message in await socket.route("dump", family=family):
-            table = int(message.get("table") or message["table"])
-            if table == MAIN:
-                main.extend(entry_of(message))
-            elif own.has_table(table) and message["proto"] == PROTOCOL:
-                routes.update(entry_of(message))
-    return _Kernel(names, interfaces, mtus, rules, routes, main)
+    ours = {entry async for entry in _routes(socket, proto=PROTOCOL) if own.has_table(entry.table)}
+    links = {table.link for table in wish.link_tables}
+    main: list[Entry] = []
+    for index in (index for index, name in names.items() if name in links):
+        main += [entry async for entry in _routes(socket, table=MAIN, oif=index)]
+    return _Kernel(names, interfaces, mtus, rules, ours, main)
+
+
+async def _routes(socket: Any, **fields: int) -> AsyncIterator[Entry]:
+    """Those with these fields. The kernel itself leaves out the others where it checks strictly;
+    pyroute2 would have them all sent and take each apart, unless its own filter is taken away."""
+    for family in FAMILIES:
+        async for message in await socket.route("dump", family=family, dump_filter=None, **fields):
+            for entry in entry_of(message):
+                yield entry
 
 
 async def _names(socket: Any) -> dict[int, str]:
