@@ -11,7 +11,7 @@ import functools
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -163,6 +163,15 @@ async def test_routes_that_never_rest_are_looked_at_now_and_then(
         await asyncio.gather(watcher, return_exceptions=True)
 
     assert min(after - before for before, after in pairwise(looks)) > 0.9 * PAUSE
+
+
+async def test_who_stops_watching_leaves_nothing_behind() -> None:
+    """The reader of the socket goes with it, not some time later with an error."""
+    async with aclosing(netlink.hints(netlink.LINKS)) as hints:
+        async for _ in hints:
+            break
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_lost_messages_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

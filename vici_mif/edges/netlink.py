@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from ipaddress import ip_network
 from typing import Any
 
@@ -62,8 +62,9 @@ async def hints(groups: int) -> AsyncGenerator[None, None]:
         try:
             async with AsyncIPRoute() as socket:
                 await socket.bind(groups=groups)
-                async for _ in _bursts(socket):
-                    yield
+                async with aclosing(_bursts(socket)) as bursts:
+                    async for _ in bursts:
+                        yield
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 await asyncio.sleep(RETRY_DELAY)
