@@ -236,6 +236,46 @@ async def test_xfrm_interfaces() -> None:
     assert "mif" not in ip("link")
 
 
+def xfrm(index: int, name: str, if_id: int) -> dict[object, object]:
+    """As the kernel would list it."""
+    kind, number = ("linkinfo", "kind"), ("linkinfo", "data", "xfrm_if_id")
+    return {"index": index, "ifname": name, kind: "xfrm", number: if_id, "mtu": 1400}
+
+
+async def test_an_interface_that_others_delete_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Superfluous, and there when we looked first: it is gone, as it should be."""
+    lists = [[xfrm(9, "mif1", 7791), xfrm(10, "mif2", 7792)], [xfrm(9, "mif1", 7791)]]
+
+    class Meanwhile(AsyncIPRoute):  # type: ignore[misc]
+        async def get_links(self) -> AsyncIterator[dict[object, object]]:
+            return one_by_one(lists.pop(0))
+
+    monkeypatch.setattr(steering, "AsyncIPRoute", Meanwhile)
+    wish = Steering(interfaces=(XfrmInterface("mif1", 7791),))
+
+    assert await Steerer(Range()).apply(wish) == []
+    assert lists == []
+
+
+async def one_by_one(messages: list[dict[object, object]]) -> AsyncIterator[dict[object, object]]:
+    for message in messages:
+        yield message
+
+
+async def test_an_interface_that_others_delete_as_soon_as_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error of the kernel's, like any other: the daemon lives and looks again."""
+
+    class Meanwhile(AsyncIPRoute):  # type: ignore[misc]
+        async def link(self, command: str, **keys: Any) -> Any:
+            return [] if command == "add" else await super().link(command, **keys)
+
+    monkeypatch.setattr(steering, "AsyncIPRoute", Meanwhile)
+    with pytest.raises(netlink.KernelError, match="mif1: ENODEV"):
+        await Steerer(Range()).apply(Steering(interfaces=(XfrmInterface("mif1", 7791),)))
+
+
 def has_xfrm_interfaces() -> bool:
     try:
         ip("link add mifprobe type xfrm if_id 1")

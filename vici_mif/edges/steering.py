@@ -230,8 +230,7 @@ async def _drop(socket: Any, wish: Steering, routes: set[Entry], kernel: _Kernel
         await _change(socket.route, "del", f"route {entry}", written(entry, PROTOCOL))
     keep = {interface.name for interface in wish.interfaces}
     for name in kernel.interfaces.keys() - keep:
-        index = next(i for i, known in kernel.names.items() if known == name)
-        await _change(socket.link, "del", f"interface {name}", {"index": index})
+        await _change(socket.link, "del", f"interface {name}", {"ifname": name})
 
 
 async def _make_interfaces(
@@ -241,8 +240,8 @@ async def _make_interfaces(
         if kernel.interfaces.get(wish.name) != wish.if_id:
             await _make_interface(socket, wish, replace=wish.name in kernel.interfaces)
         elif wish.mtu and kernel.mtus[wish.name] != wish.mtu:
-            index = next(i for i, name in kernel.names.items() if name == wish.name)
-            await _change(socket.link, "set", wish.name, {"index": index, "mtu": wish.mtu})
+            keys = {"ifname": wish.name, "mtu": wish.mtu}
+            await _change(socket.link, "set", f"xfrm interface {wish.name}", keys)
 
 
 async def _make_interface(socket: Any, wish: XfrmInterface, *, replace: bool) -> None:
@@ -250,8 +249,7 @@ async def _make_interface(socket: Any, wish: XfrmInterface, *, replace: bool) ->
         await _change(socket.link, "del", wish.name, {"ifname": wish.name})
     keys: dict[str, Any] = {"ifname": wish.name, "kind": "xfrm", "xfrm_if_id": wish.if_id}
     await _change(socket.link, "add", f"xfrm interface {wish.name}", keys)
-    index = (await socket.link_lookup(ifname=wish.name))[0]
-    keys = {"index": index, "state": "up"} | ({"mtu": wish.mtu} if wish.mtu else {})
+    keys = {"ifname": wish.name, "state": "up"} | ({"mtu": wish.mtu} if wish.mtu else {})
     await _change(socket.link, "set", f"xfrm interface {wish.name}", keys)
 
 
