@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_links import TUNNELS
 from vici_mif.build import guest, kernel
 from vici_mif.build.cache import Cache
 from vici_mif.build.errors import BuildError
@@ -26,6 +27,7 @@ TESTS = (
     "tests/test_steering.py::test_xfrm_interfaces",
     "tests/real/test_per_path.py::test_a_link_that_goes_and_comes",
     "tests/real/test_one.py::test_the_tunnel_moves_and_comes_back",
+    *(f"tests/test_links.py::test_tunnels_are_none[{kind}]" for kind in TUNNELS),
     *(f"tests/real/test_scenarios.py::test_on_the_lab[{name}]" for name in FOR_THE_GUEST),
 )
 
