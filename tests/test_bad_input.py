@@ -66,6 +66,24 @@ def test_wrong_words(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "down _", "up _", "path drain _ eth0", "path drain _", "path undrain _", "path prefer _",
+        "tunnel revoke _", "tunnel revoke _ eth0", "peer revoke _",
+    ],
+)  # fmt: skip
+def test_a_name_that_is_empty_is_nobodys(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`"$PEER"` of a variable that is not set: it would mean all of them."""
+    with pytest.raises(SystemExit) as end:
+        main(["" if word == "_" else word for word in [*words.split(), "--run-dir", str(tmp_path)]])
+
+    assert end.value.code == 64
+    assert "it is empty" in capsys.readouterr().err
+
+
 def test_help_without_the_lab(tmp_path: Path) -> None:
     """On a host that has only what tunnels need, the lab says what it lacks."""
     (tmp_path / "cryptography.py").write_text("raise ModuleNotFoundError(name='cryptography')\n")

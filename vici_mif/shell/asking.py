@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import ArgumentTypeError
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -63,6 +64,14 @@ def read(kind: type[Model], data: object) -> Model:
             f"this is version {__version__}, and the controller that runs is another one: its "
             f"answer is not understood ({error.error_count()} differences). Restart it"
         ) from error
+
+
+def given(text: str) -> str:
+    """A name on the command line. Raises ArgumentTypeError where it is empty: who wrote a variable
+    that is not set does not mean everybody."""
+    if not text:
+        raise ArgumentTypeError("it is empty")
+    return text
 
 
 def wait(delay: float) -> None:

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 
 from vici_mif.core.byhand.progress import WAITS, unknown
 from vici_mif.core.model import OrderKind, PathName
@@ -53,7 +54,8 @@ def tunnel_arguments(sub: argparse.ArgumentParser) -> None:
 def peer_arguments(sub: argparse.ArgumentParser) -> None:
     """`peer revoke`."""
     leaf = _leaf(_below(sub, "revoke"), "revoke", revoke_peer, "all keys die now; once anew")
-    leaf.add_argument("peer", metavar="PEER", help="its name in the configuration")
+    about = "its name in the configuration"
+    leaf.add_argument("peer", type=asking.given, metavar="PEER", help=about)
 
 
 def _below(sub: argparse.ArgumentParser, metavar: str) -> argparse._SubParsersAction:  # type: ignore[type-arg]
@@ -74,9 +76,10 @@ def _leaf(
 
 
 def _path(leaf: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    leaf.add_argument("peer", nargs="?", metavar="PEER", help="only of this peer")
+    named = partial(leaf.add_argument, type=asking.given)
+    named("peer", nargs="?", metavar="PEER", help="only of this peer")
     more = "LINK/REMOTE, or LINK for all its paths"
-    leaf.add_argument("path", nargs="?" if optional else None, metavar="PATH", help=more)
+    named("path", nargs="?" if optional else None, metavar="PATH", help=more)
 
 
 # --- path ------------------------------------------------------------------------

@@ -37,15 +37,8 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         leaf = below.add_parser(name, help=about, description=about)
         places.arguments(leaf, below=True)
         about = "as `status` shows it"
-        leaf.add_argument("identity", type=_identity, metavar="IDENTITY", help=about)
+        leaf.add_argument("identity", type=asking.given, metavar="IDENTITY", help=about)
         leaf.set_defaults(run=run)
-
-
-def _identity(text: str) -> str:
-    """A variable that is not set is nobody's name: who has no EAP identity has an empty one."""
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty")
-    return text
 
 
 def revoke(args: argparse.Namespace) -> int:

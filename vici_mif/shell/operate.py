@@ -108,7 +108,7 @@ def _is(peer: PeerStatus, state: str) -> bool:
 
 def order_arguments(sub: argparse.ArgumentParser) -> None:
     places.arguments(sub)
-    sub.add_argument("peer", nargs="?", help="only this peer")
+    sub.add_argument("peer", nargs="?", type=asking.given, help="only this peer")
 
 
 def down(args: argparse.Namespace) -> int:
