@@ -10,7 +10,7 @@ Order of the rules, from `rules` on (charon's own, 220, comes after all of them)
     +6  iif lo to TS lookup 220 suppress LEN         other connections' more specific children
     +7  iif lo to TS lookup main suppress LEN        link subnets inside TS
     +8  iif lo to TS lookup T_default                unbound sockets: the default source
-    +9  iif lo lookup main                           0.0.0.0/0 and no tunnel works: the host lives
+    +9  iif lo lookup main                           0.0.0.0/0 and no child works: the host lives
 
 `suppress` ignores routes whose prefix is not longer than that. `unreachable` lies underneath in
 T_inner and T_default from before the first tunnel until the peer is taken down. All peers share
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from vici_mif.core.ground.mtu import floored
 from vici_mif.core.model import (
@@ -105,6 +106,12 @@ class Inner:
     awaited: frozenset[int] = frozenset()
     """Of these, those whose address a family that follows has: its child will have our id, and
     what comes in by it is dropped where no interface has that."""
+    closed: frozenset[IPNetwork] = frozenset()
+    """Remotes that no child has, though a tunnel works."""
+
+    def reaches(self, remote: IPNetwork) -> bool:
+        """A child carries what is sent there."""
+        return self.works and remote not in self.closed
 
 
 def inner(numbers: Numbers, wish: Inner) -> Steering:
@@ -167,9 +174,10 @@ def _unbound(numbers: Numbers, wish: Inner) -> Steering:
         return Steering()
     table = numbers.default_table
     first = wish.slots[wish.first] if wish.slots else ()
-    rules = [rule for remote in wish.remotes for rule in _to(numbers, remote, table, wish.works)]
+    cut_off = [remote for remote in wish.remotes if not wish.reaches(remote)]
+    to = [_to(numbers, remote, table, remote not in cut_off) for remote in wish.remotes]
     return Steering(
-        rules=(*host_lives(numbers, wish.remotes, wish.works), *rules),
+        rules=(*host_lives(numbers, cut_off, works=False), *chain.from_iterable(to)),
         routes=_routes(wish, table, first, _device(numbers, wish, wish.first)),
     )
 

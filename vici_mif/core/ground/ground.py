@@ -14,6 +14,7 @@ from vici_mif.core.family.family import Tunnel
 from vici_mif.core.family.mode import Shape
 from vici_mif.core.family.slots import merged, own
 from vici_mif.core.ground import dataplane, footprint, guarding, mtu
+from vici_mif.core.ground.behind import Behind
 from vici_mif.core.ground.dataplane import Inner
 from vici_mif.core.model import (
     ChildTemplate,
@@ -27,7 +28,6 @@ from vici_mif.core.model import (
     Steering,
 )
 from vici_mif.core.paths.paths import Paths
-from vici_mif.core.selectors import networks
 from vici_mif.core.wish.config import ConnectionConfig
 from vici_mif.core.wish.numbers import Numbers
 
@@ -60,8 +60,7 @@ class Ground:
         self._guard: GuardWish | None = None
         self.slots: tuple[Slot, ...] = ()
         """Inner addresses, the last that were given."""
-        self.remotes: tuple[IPNetwork, ...] = ()
-        """Networks behind the peer: as negotiated, before that as the templates say."""
+        self._behind = Behind()
         self.mtu: int | None = None
         """Bytes of an inner packet that fit on every path; the last that was reckoned."""
 
@@ -88,18 +87,19 @@ class Ground:
     def remember(
         self, members: Sequence[Sa], templates: Sequence[ChildTemplate], others: Sequence[Sa] = ()
     ) -> None:
-        """What was negotiated; before that what the templates say.
+        """What was given and negotiated; before that what the templates say.
 
         `others`: a family beside, on its way in or out. Its addresses are led by rules as well.
         """
         given = [sa.local_vips for sa in (*members, *others) if sa.local_vips]
         if given:
             self.slots = merged(self.slots, given)
-        live = [ts for sa in members for c in sa.children if c.works for ts in c.remote_ts]
-        if live:
-            self.remotes = networks(tuple(live))
-        elif not self.remotes:
-            self.remotes = networks(tuple(ts for t in templates for ts in t.remote_ts))
+        self._behind.see(members, templates)
+
+    @property
+    def remotes(self) -> tuple[IPNetwork, ...]:
+        """Networks behind the peer."""
+        return self._behind.networks
 
     def footprint(self, scene: Scene | None, steered: bool) -> Footprint | None:
         """What should hold before charon is there the next time; the last word without a scene.
@@ -159,6 +159,7 @@ class Ground:
             first=self._first(scene),
             bare=bare,
             awaited=self._awaited(scene, bare),
+            closed=self._behind.closed,
         )
 
     def _first(self, scene: Scene) -> int:
