@@ -11,7 +11,8 @@ import pytest
 from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, THREE, Gateway, World, up, watch_moves
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
-from vici_mif.core.model import OrderKind, Sa, Steering
+from vici_mif.core.model import ChildTemplate, OrderKind, Sa, Steering
+from vici_mif.core.peers import roster
 from vici_mif.core.wish import reload
 from vici_mif.core.wish.config import ConfigError, Source, parse
 
@@ -194,6 +195,56 @@ def test_a_peer_that_comes_back_at_once() -> None:
     world.run(20)
 
     assert world.seats() == AT_HOME
+
+
+def crowd(*names: str) -> str:
+    """A configuration of these peers, as many as they are."""
+    lines = [f"  {name}: {{links: [eth0, eth1, eth2]}}\n" for name in names]
+    return "version: 1\nconnections:\n" + "".join(lines)
+
+
+def five() -> World:
+    """As many peers as there are routing tables for, each with a network of its own."""
+    world = World(crowd("hq", "b", "c", "d", "e"))
+    for number, name in enumerate("bcdef", 101):
+        net = ChildTemplate("net", local_ts=("dynamic",), remote_ts=(f"10.{number}.0.0/16",))
+        world.more[name] = (replace(ROAD_WARRIOR, name=name, children=(net,)), Gateway())
+    return world.start().run(10)
+
+
+def peers(world: World) -> dict[str, str]:
+    return {peer.name: peer.state for peer in world.status.peers}
+
+
+def test_a_peer_that_is_renamed_waits_for_the_tables_of_the_old_one() -> None:
+    """Once nothing of that is left; until then `status` says so."""
+    world = five()
+    tables = {route.table for route in world.steering.routes}
+    new = crowd("hq", "b", "c", "d", "f")
+    reload.read([Source("config.yaml", new)], world.planner.config, set())
+    world.configure(new)
+    (waiting,) = [peer for peer in world.status.peers if peer.name == "f"]
+    assert (waiting.state, waiting.why) == ("waiting", roster.SOON)
+    world.run(15)
+
+    assert peers(world) == dict.fromkeys(["hq", "b", "c", "d", "f"], "up")
+    assert {route.table for route in world.steering.routes} == tables
+    assert world.stored == ()
+
+
+def test_a_peer_for_which_the_gaps_are_too_small_says_so() -> None:
+    """Places of running peers are not moved: only a restart makes one gap of two."""
+    world = five()
+    world.configure(crowd("hq", "c", "e", "f").replace("f: {", "f: {tunnels: 8, "))
+    world.run(15)
+
+    assert peers(world) == {"hq": "up", "c": "up", "e": "up", "f": "waiting"}
+    assert world.status.peers[-1].why == roster.NEVER
+    said = [x.text for x in world.actions(a.Say) if isinstance(x, a.Say)]
+    assert said.count(f"f: {roster.NEVER}") == 1
+    world.configure(crowd("hq", "c", "e", "f"))
+    world.run(15)
+    assert peers(world)["f"] == "up"
 
 
 INLINE = """version: 1

@@ -93,7 +93,8 @@ class Planner:
         """How it stands; `config` and `since` are the shell's and come back in it."""
         clock = Clock(now, utc)
         daemon = report.daemon(self.world, self._book, config, since or clock.rfc3339(now))
-        return report.status(daemon, self.peers.values(), self.world, self._book, clock)
+        waiting = self._roster.waiting
+        return report.status(daemon, self.peers.values(), waiting, self.world, self._book, clock)
 
     @property
     def said(self) -> str:
@@ -260,7 +261,7 @@ class Planner:
         self._upkeep.ground(turn, self.peers, self._rivalry.order(turn))
         for peer in self.peers.values():
             peer.act(turn, self._upkeep.steady(self._book))
-        self._roster.step(turn)
+        self._roster.step(turn, self.config)
 
     def _unfinished(self) -> bool:
         """Something that stopping has to wait for."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vici_mif import __version__
 from vici_mif.core import status as s
@@ -30,12 +30,18 @@ def daemon(world: World, book: Book, config: str, since: str) -> s.DaemonStatus:
 
 
 def status(
-    daemon: s.DaemonStatus, peers: Iterable[Peer], world: World, book: Book, clock: s.Clock
+    daemon: s.DaemonStatus,
+    peers: Iterable[Peer],
+    waiting: Mapping[str, str],
+    world: World,
+    book: Book,
+    clock: s.Clock,
 ) -> s.Status:
-    """Everything."""
+    """Everything. `waiting`: peers that could not begin, and why."""
+    begun = (_peer(peer, world, book, clock) for peer in peers)
     return s.Status(
         daemon=daemon,
-        peers=tuple(_peer(peer, world, book, clock) for peer in peers),
+        peers=(*begun, *(_not_begun(name, why) for name, why in waiting.items())),
         orders=tuple(
             s.OrderStatus(
                 id=o.id,
@@ -64,6 +70,20 @@ def _peer(peer: Peer, world: World, book: Book, clock: s.Clock) -> s.PeerStatus:
         mtu=peer.mtu,
         tunnels=tuple(_tunnel(peer, tunnel, clock) for tunnel in peer.tunnels),
         paths=tuple(_path(peer, path, clock) for path in peer.paths.all()),
+    )
+
+
+def _not_begun(name: str, why: str) -> s.PeerStatus:
+    return s.PeerStatus(
+        name=name,
+        state="waiting",
+        mode=None,
+        why=why,
+        authentications=0,
+        clones=0,
+        family=None,
+        tunnels=(),
+        paths=(),
     )
 
 

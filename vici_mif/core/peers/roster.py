@@ -12,6 +12,12 @@ from vici_mif.core.wish import budget
 from vici_mif.core.wish.config import Config
 from vici_mif.core.wish.numbers import Numbers
 
+SOON = "no routing tables are free for it until a peer that was taken out is closed"
+NEVER = "no routing tables are free for it until a restart"
+
+ADMIT_DELAY = 0.01
+"""Seconds until a peer that has got its tables takes its first look."""
+
 
 class Roster:
     """Of one controller."""
@@ -23,6 +29,8 @@ class Roster:
         self._numbers = Numbers(config.daemon.tables, config.daemon.rules)
         self._places = budget.Places(config.daemon.tables)
         self._retired = Retired()
+        self.waiting: dict[str, str] = {}
+        """Peers of the configuration for which no routing tables are free, and until when."""
         for name in config.connections:
             self._add(name, config)
 
@@ -42,12 +50,21 @@ class Roster:
             if name in before:
                 self.peers[name] = before.pop(name)
                 self._reconfigure(turn, self.peers[name], event)
-            elif not self._add(name, event.config):
-                turn.say(f"{name}: no routing tables are free for it until a restart", "error")
+            else:
+                self._add(name, event.config)
         for peer in before.values():
             peer.retired = True
         self.peers.update(before)
         self._retired.keep(turn, self.peers, event.given)
+        self._wait(turn, event.config)
+
+    def _wait(self, turn: Turn, config: Config) -> None:
+        closing = any(peer.retired for peer in self.peers.values())
+        missing = [name for name in config.connections if name not in self.peers]
+        before, self.waiting = self.waiting, dict.fromkeys(missing, SOON if closing else NEVER)
+        for name, why in self.waiting.items():
+            if before.get(name) != why:
+                turn.say(f"{name}: {why}", "info" if closing else "error")
 
     @staticmethod
     def _reconfigure(turn: Turn, peer: Peer, event: ConfigRead) -> None:
@@ -56,15 +73,26 @@ class Roster:
         if name in event.renewed:
             peer.loading.renew(turn)
 
-    def step(self, turn: Turn) -> None:
+    def step(self, turn: Turn, config: Config) -> None:
         """Forget who was taken out, once nothing of him is left."""
-        for name in [name for name, peer in self.peers.items() if peer.is_over(turn)]:
+        over = [name for name, peer in self.peers.items() if peer.is_over(turn)]
+        for name in over:
             del self.peers[name]
             turn.world.orders = turn.world.orders.readmit([name])
             turn.book.drop_peer(name)
             self._places.leave(name)
             turn.say(f"{name}: no longer configured, and nothing of it is left")
+        if over:
+            self._admit(turn, config)
         self._retired.step(turn, self.peers)
+
+    def _admit(self, turn: Turn, config: Config) -> None:
+        """Who waited for the tables of those that are gone."""
+        admitted = [name for name in self.waiting if self._add(name, config)]
+        turn.world.orders = turn.world.orders.readmit(admitted)
+        if admitted:
+            turn.wake(turn.now + ADMIT_DELAY)
+        self._wait(turn, config)
 
     def ended(self, turn: Turn, request: Request) -> None:
         """A request that is none of a peer's who is there."""
