@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulated import GATEWAY, ROAD_WARRIOR, SITE, SPARE, THREE, Gateway, World, link
 from vici_mif.core import actions as a
+from vici_mif.core.family import authentication
 from vici_mif.core.family.slots import merged, own
 from vici_mif.core.family.succession import MARGIN_PART, RETRY_DELAY
 from vici_mif.core.model import ChildTemplate, Connection, Sa
@@ -510,13 +511,53 @@ def test_a_peer_that_gives_no_more_is_asked_once() -> None:
     assert "2 inner addresses for 3 tunnels" in world.hq.why
 
 
-def test_a_peer_that_wants_a_child_at_once_is_not_asked_for_more() -> None:
-    """No RFC 6023: each authentication gets one address."""
-    world = up(gateway=Gateway(leases=True, childless=False))
-    world.run(600)
+@pytest.fixture
+def hour(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Until the peer is asked again, made short."""
+    monkeypatch.setattr(authentication, "CHILDLESS_DELAY", 300.0)
+    return 300.0
 
-    assert len([x for _, x in world.log if isinstance(x, a.CreateIke)]) == 2  # childless, and not
+
+def test_a_peer_that_wants_a_child_at_once_is_asked_once_an_hour(hour: float) -> None:
+    """No RFC 6023: each authentication gets one address. IKE_SA_INIT tells; what works stays."""
+    world = up(gateway=Gateway(leases=True, childless=False))
+    assert len(world.actions(a.CreateIke)) == 2  # childless, and not
+    never_without(world)
+    sas = set(world.sas)
+    world.run(2.1 * hour)
+
+    asked = [x for x in world.actions(a.CreateIke) if isinstance(x, a.CreateIke)]
+    assert [x.childless for x in asked] == [True, False, True, True]
+    assert (world.hq.authentications, set(world.sas)) == (1, sas)
     assert "1 inner address for 3 tunnels" in world.hq.why
+
+
+def test_a_peer_that_wants_no_child_any_more_has_its_tunnels(hour: float) -> None:
+    """Its configuration was mended, and nothing else happened: a family follows."""
+    world = up(gateway=Gateway(leases=True, childless=False))
+    world.gateway.childless = True
+    never_without(world)
+    world.run(hour + 30)
+
+    assert (world.hq.state, world.hq.why, world.hq.authentications) == ("up", "", 2)
+    assert world.seats() == AT_HOME
+    assert len({sa.family for sa in world.sas.values()}) == 1
+
+
+@pytest.mark.parametrize("who", ["charon", "gateway"])
+def test_a_new_beginning_forgets_what_the_peer_wanted(who: str) -> None:
+    """charon is started anew, or the gateway, as a newer one."""
+    world = up(gateway=Gateway(childless=False))
+    world.gateway.childless = True
+    if who == "charon":
+        world.lose_charon(with_sas=True)
+        world.connect()
+    for ike_id in list(world.sas):
+        world.peer_deletes(ike_id)
+    world.run(20)
+
+    assert (world.hq.state, world.hq.why) == ("up", "")
+    assert world.seats() == AT_HOME
 
 
 def test_a_spare_is_no_reason_to_authenticate() -> None:

@@ -31,6 +31,10 @@ LOOK_DELAY = 1.0
 AUTH_DELAY = 30.0
 """Seconds from IKE_SA_INIT to an authenticated IKE_SA: EAP may need people and servers."""
 
+CHILDLESS_DELAY = 3600.0
+"""Seconds after which a peer that wanted a child in IKE_AUTH is asked without one again: it may be
+mended, or another one answers. Where it still wants one, nothing but IKE_SA_INIT was sent."""
+
 PATH_REASONS = frozenset({"timeout", "no-route"})
 """Failures that speak about the path and not about the peer or the credentials."""
 
@@ -83,6 +87,9 @@ class Authentication:
         """Why there is none, in plain words."""
         self.childless = True
         """False: the peer wants a child in IKE_AUTH (no RFC 6023)."""
+        self._refused_at = 0.0
+        self._served = False
+        """It authenticated with one since."""
 
     @property
     def trying(self) -> PathName | None:
@@ -101,6 +108,15 @@ class Authentication:
         asked = vips if self.childless and per_path else ()
         opened = None if self.childless and (per_path or waits) else child
         return How(str(self._key[1]), asked, opened, beside)
+
+    def look(self, turn: Turn, *, alone: bool) -> None:
+        """A refusal of childless IKE_SAs is not for good. `alone`: no family is there; one that was
+        lost may be so because the peer is another one now."""
+        if self.childless:
+            return
+        due_at = self._refused_at + CHILDLESS_DELAY
+        turn.wake(due_at)
+        self.childless = turn.now >= due_at or (alone and self._served)
 
     def step(self, turn: Turn, paths: Paths, how: How) -> None:
         self._only = how.only
@@ -201,6 +217,7 @@ class Authentication:
     def done(self, paths: Paths, now: float) -> None:
         self.count += 1
         self.why = ""
+        self._served = True
         self._end(paths, PathFact.TEST_PASSED, now)
         self._tried.clear()
 
@@ -209,7 +226,7 @@ class Authentication:
         path = self.trying
         self.why = f"{path}: {text or ADVICE.get(reason, reason)}"
         if reason == "not-negotiated" and self.childless:
-            self.childless = False
+            self.childless, self._served, self._refused_at = False, False, turn.now
             self._end(paths, PathFact.TEST_PASSED, turn.now)
             self._tried.clear()
         elif reason in PATH_REASONS:
@@ -223,3 +240,4 @@ class Authentication:
         """charon is gone, or the peer was taken down: nothing is under way."""
         self._trial = None
         self._tried.clear()
+        self.childless = True

@@ -141,6 +141,7 @@ class Peer:
         world, without = turn.world, self.config.without_clone
         sas = self._by_hand.spared(world)
         self.succession.see(sas, connection, turn.now, without, world.patched)
+        self.authentication.look(turn, alone=self.succession.current is None)
         # with a child in IKE_AUTH one address is asked for, however many are wanted
         apart = wants_per_path(self.config, connection) and self.authentication.childless
         least = min(self._wanted, self.paths.links) if apart else 0
