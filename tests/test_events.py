@@ -10,18 +10,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from tests.journals import Asked, written
 from tests.namespace import ip, own_namespace
-from tests.simulated import SPARE, THREE, Gateway, World
+from tests.simulated import GATEWAY, SPARE, THREE, Gateway, World
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
 from vici_mif.core import notice
 from vici_mif.core.model import Order, OrderKind
 from vici_mif.core.notice import Notice
+from vici_mif.core.status import PathChange
 from vici_mif.core.teller import Teller
 from vici_mif.shell import bulletin
 from vici_mif.shell.bulletin import MOST, Bulletin
@@ -29,6 +31,7 @@ from vici_mif.shell.cli import main
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
+E0 = f"eth0/{GATEWAY}"
 GIVEN = "2026-11-20T21:00:00Z"
 
 
@@ -113,6 +116,34 @@ def test_an_end_says_whose_it_was() -> None:
     assert set(ends[1:]) >= {(1, "this end")}
     assert 99 not in {number for number, _ in ends}
     assert texts(world, "order") == ["hq: down by swanctl"]
+
+
+def test_addresses_that_no_path_has_any_more_are_forgotten() -> None:
+    """A lease with another address each day, and a tunnel that still stands on the first one."""
+    world = World(text=THREE).start().run(10)
+    teller, old = Teller(["hq"]), world.sas[1]
+    teller.step(e.SaSeen(old), ())
+
+    def placed(local: str, state: str = "ready") -> list[Notice]:
+        change = PathChange(
+            peer="hq", path=E0, link="eth0", local=local, remote=GATEWAY, state=state, why=""
+        )
+        return teller.step(e.Ticked(), [a.PathsChanged("t", (change,))])
+
+    for number in range(2, 202):
+        placed(f"198.18.0.{number}")
+    moved = a.Migrate("m", 1, replace(old.pair, local=ip_address("198.18.0.201")), 30)
+    teller.step(e.Ticked(), [moved])
+    placed("198.18.0.202")
+
+    assert len(teller._paths) == 3
+    (failed,) = teller.step(e.ActionFailed("m", "timeout"), ())
+    assert failed.text == f"move of IKE SA #1 to {E0}: timeout"
+    (closed,) = teller.step(e.SaClosed(old), ())
+    assert closed.path == E0
+    teller.step(e.SaGone(1), ())
+    placed("198.18.0.202", "gone")
+    assert teller._paths == {}
 
 
 def test_orders_come_and_go() -> None:

@@ -13,6 +13,7 @@ from typing import get_args
 
 from vici_mif.core import actions as a
 from vici_mif.core import events as e
+from vici_mif.core.changes import GONE
 from vici_mif.core.model import Link, Order, OrderKind, Pair, Sa
 from vici_mif.core.notice import Kind, Level, Notice
 from vici_mif.core.status import PathChange
@@ -48,6 +49,13 @@ class UnderWay:
     action: a.Action
     sa: Sa | None
 
+    @property
+    def pairs(self) -> frozenset[Pair]:
+        """Those that its end may name."""
+        there = {self.sa.pair} if self.sa else set()
+        begun = {self.action.pair} if isinstance(self.action, a.Migrate | a.CreateIke) else set()
+        return frozenset(there | begun)
+
 
 class Teller:
     """Listens to the planner's steps and remembers what is under way."""
@@ -56,6 +64,9 @@ class Teller:
         self._peers = frozenset(peers)
         self._sas: dict[int, Sa] = {}
         self._paths: dict[tuple[str, Pair], str] = {}
+        """Names of paths: as they are, and of pairs that something still is about."""
+        self._pairs: dict[tuple[str, str], Pair] = {}
+        """Where each path is, by peer and name."""
         self._links: dict[str, Link] | None = None
         self._orders: tuple[Order, ...] = ()
         self._under_way: dict[str, UnderWay] = {}
@@ -206,9 +217,7 @@ class Teller:
                 pass
 
     def _changed(self, change: PathChange) -> Notice:
-        if change.local and change.remote:
-            pair = Pair(ip_address(change.local), ip_address(change.remote))
-            self._paths[change.peer, pair] = change.path
+        self._place(change)
         why = f": {change.why}" if change.why else ""
         trouble = change.state in {"failed", "denied"}
         return Notice(
@@ -221,6 +230,27 @@ class Teller:
             level="warning" if trouble else "info",
             text=f"{change.path} {change.before or 'new'} -> {change.state}{why}",
         )
+
+    def _place(self, change: PathChange) -> None:
+        """Each lease may have another address: what no path has is not remembered for long."""
+        path = (change.peer, change.path)
+        before = self._pairs.get(path)
+        if change.state == GONE:
+            self._pairs.pop(path, None)
+        elif change.local and change.remote:
+            pair = Pair(ip_address(change.local), ip_address(change.remote))
+            self._pairs[path], self._paths[change.peer, pair] = pair, change.path
+        if before != self._pairs.get(path):
+            self._forget()
+
+    def _forget(self) -> None:
+        needed = {sa.pair for sa in self._sas.values()}
+        needed.update(*(each.pairs for each in self._under_way.values()))
+        self._paths = {
+            (peer, pair): name
+            for (peer, pair), name in self._paths.items()
+            if pair in needed or self._pairs.get((peer, name)) == pair
+        }
 
     def _ordered(self, orders: tuple[Order, ...]) -> Iterator[Notice]:
         """Also what a terminate by hand left, and an order that has come to its end."""
