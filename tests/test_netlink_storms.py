@@ -81,7 +81,10 @@ async def test_ten_thousand_address_events() -> None:
 
 
 async def test_the_planner_is_not_driven_by_a_storm() -> None:
-    """All that was seen of 10,000 events, in 10 s: 200 actions, 8 of them moves."""
+    """Of what was seen of 10,000 events, in 10 s: three actions for each look, and 8 moves in all.
+
+    A busy machine looks more often while they come; 500 times at most, as above.
+    """
     flap = [f"addr {verb} 198.18.1.2/24 dev eth1" for verb in ("del", "add")]
     async with watched() as seen:
         await batch(flap * 5_000)
@@ -105,7 +108,7 @@ async def test_the_planner_is_not_driven_by_a_storm() -> None:
     during = len(world.log) - before
     world.run(120)
 
-    assert during <= 200
+    assert during <= 3 * len(seen) + 20
     assert len(moves) <= 8
     assert world.hq.state == "up"
     assert len([t for t in world.hq.tunnels if t.home]) == 2
