@@ -82,6 +82,14 @@ REFUSED = {
     ),
     "empty label": (beside("remotes: {use: a..b}"), "c.yaml:3:38: connections.hq.remotes.use.0"),
     "nobody": (GOOD.replace("hq:", '"":'), "c.yaml:3:3: connections.: expected a name"),
+    "a long name": (
+        GOOD.replace("hq:", f"? {'h' * 256}\n  :"),
+        f"c.yaml:3:5: connections.{'h' * 256}: expected a name of 255 bytes at most",
+    ),
+    "a long child": (
+        beside("connection: {remote_addrs: a, children: {? %s : {}}}" % ("é" * 128)),
+        "c.yaml:3:66: connections.hq.connection.children.é",
+    ),
     "for ever": (beside(f"hold_down: {'9' * 400}"), "c.yaml:3:34: connections.hq.hold_down: expe"),
     "years": (
         beside("hold_down: 99999h"),

@@ -12,10 +12,12 @@ import pytest
 
 from vici_mif.core.status import DaemonStatus
 from vici_mif.core.wish.config import ConfigError
-from vici_mif.edges.files import FileError
+from vici_mif.edges.files import FileError, TooLarge
 from vici_mif.shell import places
+from vici_mif.shell.cli import main
 from vici_mif.shell.configured import Configured
 from vici_mif.shell.daemon import Daemon, Settings
+from vici_mif.shell.exits import CONFIG
 from vici_mif.shell.log import Log
 from vici_mif.shell.notify import Health
 
@@ -103,6 +105,29 @@ def test_systemd_hears_of_each_reload(
             assert 0 <= time.monotonic() - int(usec) / 1e6 < 60
             assert systemd.recv(200) == b"READY=1"
     assert answer == {"ok": True, "changed": True}
+
+
+def test_what_vici_cannot_carry(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All certificates of the system where one is wanted: refused by a reload, and by `check`."""
+    configured = Configured(places.read(file), str(file))
+    (tmp_path / "all.pem").write_bytes(b"x" * 220_000)
+    file.write_text(
+        "version: 1\nconnections:\n  hq:\n    links: [eth0]\n    connection:\n"
+        "      remote_addrs: 203.0.113.1\n      children: {net: {}}\n"
+        "      local: {certs: not-there.pem}\n      remote: {cacerts: all.pem}\n"
+        "      secrets: {ike: {secret: {file: not-there-yet}}}\ndaemon: {journal: off}\n"
+    )
+    with pytest.raises(TooLarge):
+        configured.read(())
+    assert configured.config.connections["hq"].connection is None
+    assert "all.pem: larger than 65535 bytes" in configured.shown(DAEMON).config_refused
+    assert main(["check", "-c", str(file)]) == CONFIG
+    assert "all.pem: larger than 65535 bytes" in capsys.readouterr().err
+    (tmp_path / "all.pem").write_bytes(b"x" * 65_535)
+
+    assert configured.read(())
 
 
 def test_a_secret_behind_the_same_words(tmp_path: Path, file: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.speaker import Speaker, answer, until
 from vici_mif.core import actions, events
-from vici_mif.core.model import FromFile, GuardWish, Order, OrderKind, Pair
+from vici_mif.core.model import FromEnvironment, FromFile, GuardWish, Order, OrderKind, Pair
 from vici_mif.edges import names, orders
 from vici_mif.edges.charon import Charon
 from vici_mif.edges.guard import Guard
@@ -80,6 +81,53 @@ def test_a_secret_that_is_not_there(carry: Carry, tmp_path: Path) -> None:
 
     assert isinstance(failed, events.ActionFailed)
     assert str(tmp_path / "psk") in failed.text
+
+
+async def test_what_vici_cannot_carry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the one action, in words without a secret; the next is carried out."""
+    speaker, facts = Speaker(), list[events.Event]()
+    speaker.instead["load-conn"] = lambda: answer(success=True)
+    (tmp_path / "ca.pem").write_bytes(b"x" * 220_000)
+    monkeypatch.setenv("PSK", "s3cret" * 11_000)
+    certs = {"local": {"certs": (FromFile(str(tmp_path / "ca.pem")),)}}
+    path = str(tmp_path / "charon.vici")
+    charon = Charon(path, facts.append)
+    log = Log(verbose=False)
+    work = Executor(
+        charon,
+        Steerer(Range()),
+        Guard(),
+        Sources(print),
+        Prober(facts.append),
+        tmp_path,
+        facts.append,
+        log,
+    )
+    async with await asyncio.start_unix_server(speaker.serve, path):
+        edge = asyncio.create_task(charon.run())
+        await until(lambda: any(isinstance(fact, events.SasSeen) for fact in facts))
+        facts.clear()
+        for action in (
+            actions.LoadConnection("file", "hq", certs),
+            actions.LoadSecret("variable", "load-shared", {"data": FromEnvironment("PSK")}),
+            actions.LoadConnection("value", "hq", {"local": {"id": "x" * 65_536}}),
+            actions.LoadConnection("name", "h" * 256, {}),
+            actions.LoadConnection("good", "hq", {}),
+        ):
+            work.begin([action])
+            await work.settle(10)
+        edge.cancel()
+        await asyncio.gather(edge, return_exceptions=True)
+
+    assert work.failure is None
+    assert facts.pop() == events.ActionDone("good")
+    said = [(f.tag, f.text) for f in facts if isinstance(f, events.ActionFailed)]
+    assert said == [
+        ("file", f"{tmp_path}/ca.pem: larger than 65535 bytes"),
+        ("variable", "environment variable PSK: larger than 65535 bytes"),
+        ("value", "hq.local.id: larger than 65535 bytes, the most that VICI carries"),
+        ("name", f"the name '{'h' * 20}'…: larger than 255 bytes, the most that VICI carries"),
+    ]
 
 
 def test_orders_are_stored(carry: Carry, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,15 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HQ_PASSWORD", "pass word")
     wish = LoadSecret("t", "load-shared", {"data": FromEnvironment("HQ_PASSWORD")})
 
-    assert material.secret(wish).message == {"data": "pass word"}
+    assert material.secret(wish).message == {"data": b"pass word"}
+
+
+def test_environment_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are the secret, as those of a file are."""
+    monkeypatch.setenv("HQ_PASSWORD", os.fsdecode(b"pass\xffword"))
+    wish = LoadSecret("t", "load-shared", {"data": FromEnvironment("HQ_PASSWORD")})
+
+    assert material.secret(wish).message == {"data": b"pass\xffword"}
 
 
 def test_certificates_inside_a_connection(tmp_path: Path) -> None:

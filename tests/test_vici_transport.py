@@ -197,6 +197,38 @@ async def test_cancellation_closes_the_connection() -> None:
         assert connection.closed
 
 
+UNSENDABLE = {
+    "value too large": ({"hq": {"local": {"certs": [b"x" * 65536]}}}, "hq.local.certs: larger"),
+    "value no text": ({"id": "ike", "data": "top\udcffsecret"}, "data: not UTF-8"),
+    "name too large": ({"hq": {"children": {"n" * 256: {}}}}, "hq.children.the name 'nnn"),
+    "name no text": ({"\udcff": 1}, "the name '.udcff'…: not UTF-8"),
+    "all together": ({"a": ["x" * 60000] * 9}, "request of 540"),
+}
+
+
+@pytest.mark.parametrize(("message", "said"), UNSENDABLE.values(), ids=UNSENDABLE)
+async def test_what_vici_cannot_carry(message: vici.Tree, said: str) -> None:
+    """Named without its value, before anything goes out: the next request works."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await read_request(reader))[1] == "version"
+        writer.write(answer(version="6.1.0"))
+
+    async with charon(handler) as connection:
+        with pytest.raises(vici.Unsendable, match=said) as raised:
+            await connection.request("load-conn", message)
+
+        assert "secret" not in repr(raised.value)
+        assert await connection.request("version") == {"version": "6.1.0"}
+
+
+def test_the_most_that_vici_carries() -> None:
+    """A name of 255 bytes, a value of 65,535."""
+    tree = {"n" * 255: "v" * 65535}
+
+    assert vici.decode(vici.encode(tree)) == tree
+
+
 async def test_nobody_listens(tmp_path: Path) -> None:
     """No socket: the error names the path."""
     with pytest.raises(vici.Disconnected, match="nowhere"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 10_000_000
-"""Of a key, a certificate, or a file of ours."""
+"""Of a file of ours."""
 
 MOST_CONFIG_BYTES = 1_000_000
 """Of one file of the configuration: it is read while nothing else is done."""
@@ -19,6 +19,10 @@ MOST_CONFIG_BYTES = 1_000_000
 
 class FileError(Exception):
     """A file cannot be read or written; the text names it and says why."""
+
+
+class TooLarge(FileError):  # noqa: N818 - named for what is wrong
+    """A file or variable holds more than it may."""
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
@@ -37,7 +41,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a zero in its name
         raise FileError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > most:
-        raise FileError(f"{path}: larger than {most} bytes")
+        raise TooLarge(f"{path}: larger than {most} bytes")
     return data
 
 
@@ -58,12 +62,15 @@ def _more(folder: Path) -> list[Path]:
     return [folder / name for name in names if fnmatchcase(name, "[!.]*.yaml")]
 
 
-def read_variable(name: str) -> str:
-    """A variable of the environment: how secrets come in containers."""
+def read_variable(name: str, most: int = MOST_BYTES) -> bytes:
+    """A variable of the environment as it is: how secrets come in containers."""
     value = os.environ.get(name)
     if value is None:
         raise FileError(f"environment variable {name}: not set")
-    return value
+    data = os.fsencode(value)  # what is no UTF-8 is a secret as good, as in a file
+    if len(data) > most:
+        raise TooLarge(f"environment variable {name}: larger than {most} bytes")
+    return data
 
 
 def read_document(path: Path, schema: str) -> dict[str, Any] | None:

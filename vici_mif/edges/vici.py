@@ -28,6 +28,7 @@ DEFAULT_TIMEOUT = 10.0
 STREAM_TIMEOUT = 60.0  # thousands of items
 AT_A_TIME = 4  # items between two turns of the loop
 SEGMENT_LIMIT = 512 * 1024  # vici_socket.c refuses to send or take longer ones
+NAME_LIMIT, VALUE_LIMIT = 255, 65535  # bytes: a length is one octet, or two
 
 
 class ViciError(Exception):
@@ -54,24 +55,52 @@ class EventUnknown(ViciError):  # noqa: N818 - named for what happened
     """This charon does not have the event."""
 
 
+class Unsendable(ViciError):  # noqa: N818 - named for what is wrong
+    """VICI has no form for this request. Nothing was sent; the connection is as it was."""
+
+
 def encode(tree: Mapping[str, object]) -> bytes:
-    """A request's keys as charon expects them; keys without a value are left out."""
-    data: bytes = Message.serialize(_plain(tree))
+    """A request's keys as charon expects them; keys without a value are left out.
+
+    Raises Unsendable, which names the key and not the value: that may be a secret.
+    """
+    data: bytes = Message.serialize(_plain(tree, ()))
     return data
 
 
-def _plain(tree: Mapping[str, object]) -> dict[str, object]:
-    return {key: _plain_value(value) for key, value in tree.items() if value is not None}
+def _plain(tree: Mapping[str, object], at: tuple[str, ...]) -> dict[str, object]:
+    """`at`: the sections around it."""
+    for key in tree:
+        _bytes(key, NAME_LIMIT, (*at, f"the name {key[:20]!r}…"))
+    return {k: _plain_value(value, (*at, k)) for k, value in tree.items() if value is not None}
 
 
-def _plain_value(value: object) -> object:
+def _plain_value(value: object, at: tuple[str, ...]) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return _plain(value)
+        return _plain(value, at)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_plain_value(item) for item in value]
-    return value if isinstance(value, bytes) else str(value)
+        return [_plain_value(item, at) for item in value]
+    return _bytes(value, VALUE_LIMIT, at)
+
+
+def _bytes(value: object, most: int, at: tuple[str, ...]) -> bytes:
+    try:
+        data = value if isinstance(value, bytes) else str(value).encode()
+    except UnicodeEncodeError:
+        raise Unsendable(f"{'.'.join(at)}: not UTF-8") from None  # its words show the value
+    if len(data) > most:
+        raise Unsendable(f"{'.'.join(at)}: larger than {most} bytes, the most that VICI carries")
+    return data
+
+
+def _packet(command: str, message: Mapping[str, object]) -> bytes:
+    """The packet that asks for a command. Raises Unsendable."""
+    packet: bytes = Packet.request(command, encode(message))
+    if len(packet) > SEGMENT_LIMIT:
+        raise Unsendable(f"request of {len(packet)} bytes; charon takes {SEGMENT_LIMIT}")
+    return packet
 
 
 def decode(payload: bytes) -> Tree:
@@ -141,8 +170,9 @@ class Connection:
         within: float = DEFAULT_TIMEOUT,
     ) -> Tree:
         """Send one command and return its answer, whatever its `success` says."""
+        packet = _packet(command, message or {})
         async with self._lock:
-            return await self._guarded(within, self._request(command, message or {}, None))
+            return await self._guarded(within, self._request(command, packet, None))
 
     async def stream(
         self,
@@ -152,9 +182,9 @@ class Connection:
         within: float = STREAM_TIMEOUT,
     ) -> list[Tree]:
         """Send a command that answers by events (list-sas, list-conns) and collect them."""
-        items: list[Tree] = []
+        packet, items = _packet(command, message or {}), list[Tree]()
         async with self._lock:
-            await self._guarded(within, self._stream(command, event, message or {}, items))
+            await self._guarded(within, self._stream(command, event, packet, items))
         return items
 
     async def register(self, *events: str, within: float = DEFAULT_TIMEOUT) -> None:
@@ -199,10 +229,8 @@ class Connection:
             self.close()
             raise
 
-    async def _request(
-        self, command: str, message: Mapping[str, object], events: list[Tree] | None
-    ) -> Tree:
-        await self._send(Packet.request(command, encode(message)))
+    async def _request(self, command: str, packet: bytes, events: list[Tree] | None) -> Tree:
+        await self._send(packet)
         while True:
             kind, _, payload = _parse(await self._receive())
             if kind == Packet.EVENT:
@@ -217,13 +245,11 @@ class Connection:
             else:
                 raise ProtocolError(f"packet of type {kind} in answer to '{command}'")
 
-    async def _stream(
-        self, command: str, event: str, message: Mapping[str, object], items: list[Tree]
-    ) -> Tree:
+    async def _stream(self, command: str, event: str, packet: bytes, items: list[Tree]) -> Tree:
         if event not in self._streamed:  # comes only while such a command is answered
             await self._register(event, on=True)
             self._streamed.add(event)
-        answer = await self._request(command, message, items)
+        answer = await self._request(command, packet, items)
         if answer.get("success", "yes") != "yes":
             raise ViciError(f"{command}: {answer.get('errmsg', 'charon refused')}")
         return answer
@@ -243,8 +269,6 @@ class Connection:
     async def _send(self, packet: bytes) -> None:
         if self._closed:
             raise Disconnected("the connection to charon is closed")
-        if len(packet) > SEGMENT_LIMIT:
-            raise ProtocolError(f"request of {len(packet)} bytes; charon takes {SEGMENT_LIMIT}")
         try:
             self._writer.write(struct.pack("!I", len(packet)) + packet)
             await self._writer.drain()

@@ -7,7 +7,6 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from vici_mif.core import swan
 from vici_mif.core.status import DaemonStatus
 from vici_mif.core.wish import reload
 from vici_mif.core.wish.config import Config, ConfigError, Source
@@ -37,6 +36,7 @@ class Configured:
         try:
             sources = [Source(name, text) for name, text in files.read_config(Path(self.path))]
             config = reload.read(sources, self.config, up)
+            material.weigh(config, self.path)
         except (ConfigError, FileError) as error:
             self._refused = str(error)
             raise
@@ -50,9 +50,8 @@ class Configured:
 
     def _look(self, config: Config) -> dict[str, str]:
         """What the files and variables of inline connections hold, by peer; nothing to read."""
-        base = str(Path(self.path).resolve().parent)
-        inline = {n: wish.connection for n, wish in config.connections.items() if wish.connection}
-        return {n: material.digest(swan.loads(n, w, base), self._salt) for n, w in inline.items()}
+        wanted = material.loads(config, self.path)
+        return {name: material.digest(loads, self._salt) for name, loads in wanted.items()}
 
     def shown(self, daemon: DaemonStatus) -> DaemonStatus:
         """For the status."""

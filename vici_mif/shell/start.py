@@ -14,7 +14,7 @@ from vici_mif.core.events import CharonGone
 from vici_mif.edges import orders, steering
 from vici_mif.edges.control import ControlError, Holder, hold_namespace
 from vici_mif.edges.orders import OrdersError
-from vici_mif.shell import dropin, dry, places, terminal
+from vici_mif.shell import dropin, dry, material, places, terminal
 from vici_mif.shell.asking import complain
 from vici_mif.shell.daemon import Daemon, Settings
 from vici_mif.shell.exits import CONFIG, FAILED, NO_CONTROLLER, NOT_PERMITTED, OK
@@ -63,6 +63,7 @@ def check(args: argparse.Namespace) -> int:
     """Say what is wrong with the configuration, here on this machine. Changes nothing."""
     config = places.config(args)
     path = str(args.config or places.CONFIG_PATH)
+    material.weigh(config, path)
     own = steering.Range(config.daemon.tables, config.daemon.rules)
     if taken := asyncio.run(steering.foreign(own)):
         print(terminal.plain("\n".join(taken)), file=sys.stderr)

@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from vici_mif.core.wish.values import Name
+
 
 def _text(value: object) -> object:
     """YAML reads `yes` as a truth value and `4500` as a number; charon wants the words."""
@@ -154,7 +156,7 @@ class InlineConnection(_Connection):  # type: ignore[misc, valid-type]
     remote: Auth = Field(default_factory=Auth)
     remote_1: Auth | None = Field(default=None, alias="remote-1")
     remote_2: Auth | None = Field(default=None, alias="remote-2")
-    children: dict[str, InlineChild] = Field(min_length=1)
+    children: dict[Name, InlineChild] = Field(min_length=1)
     secrets: dict[str, SecretEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -22,6 +22,9 @@ MOST_DELAY = 86400.0
 LINK_BYTES = 15
 """IFNAMSIZ without its zero."""
 
+NAME_BYTES = 255
+"""Of a connection or a child: VICI has one octet for the length of a name."""
+
 LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 
 
@@ -87,6 +90,8 @@ def _absolute(value: object) -> object:
 def _name(value: object) -> object:
     if value == "":
         raise PydanticCustomError("place", "expected a name")
+    if len(str(value).encode()) > NAME_BYTES:
+        raise PydanticCustomError("place", f"expected a name of {NAME_BYTES} bytes at most")
     return value
 
 
