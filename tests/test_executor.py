@@ -211,4 +211,4 @@ def test_a_mistake_of_ours_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.M
     failure, facts = asyncio.run(run())
 
     assert isinstance(failure, IndexError)
-    assert facts == [events.Stopping()]
+    assert facts == [events.Ticked()]

@@ -8,13 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.namespace import eventually, own_namespace
-from vici_mif.shell import tasks
+from vici_mif.shell import places, tasks
+from vici_mif.shell.daemon import Daemon, Settings
+from vici_mif.shell.log import Log
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +56,50 @@ async def test_a_group_that_fails_while_it_is_cancelled() -> None:
 
     assert task.cancelled()
     assert began == (2 if sys.version_info < (3, 13) else 1)
+
+
+def noted(folder: Path) -> list[Path]:
+    """Files of the journal: there is one as soon as a fact was taken in."""
+    return list(folder.glob("journal/*"))
+
+
+async def lost() -> None:
+    """A mistake of ours."""
+    raise IndexError
+
+
+async def ended() -> None:
+    """An edge that should run for ever."""
+
+
+@pytest.mark.parametrize(
+    ("begin", "mistake"),
+    [
+        (lambda daemon: daemon._edge(lost()), IndexError),
+        (lambda daemon: daemon._edge(ended()), RuntimeError),
+        (lambda daemon: daemon._executor._start(lost()), IndexError),
+    ],
+    ids=["an edge", "an edge that ends", "an action"],
+)
+async def test_a_mistake_is_no_stop(
+    tmp_path: Path, begin: Callable[[Daemon], object], mistake: type[Exception]
+) -> None:
+    """In a crash nothing changes: with `on_stop: close`, too, nothing is closed."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "version: 1\nconnections:\n  hq: {links: [eth0], on_stop: close}\n"
+        f"daemon: {{journal: {tmp_path}/journal}}\n"
+    )
+    settings = Settings(places.read(file), str(file), str(tmp_path / "vici"), tmp_path, tmp_path)
+    daemon = Daemon(settings, Log(verbose=False))
+    begin(daemon)
+
+    with pytest.raises(mistake):
+        await asyncio.wait_for(daemon._loop(), 10)
+    daemon._take_in()  # who asks for the status at this moment
+    daemon._journal.close()
+
+    assert noted(tmp_path) == []
 
 
 @pytest.mark.real

@@ -159,8 +159,8 @@ class Daemon:
     def _edge_ended(self, task: asyncio.Task[None]) -> None:
         """An edge runs for ever: another end than ours is a mistake of ours."""
         if not task.cancelled():
-            self._mistake = task.exception()
-            self._emit(events.Stopping())
+            self._mistake = task.exception() or RuntimeError(f"{task} ended")
+            self._emit(events.Ticked())  # the loop ends before it takes this in
 
     async def _forever(self, watch: Callable[[], Awaitable[None]]) -> None:
         """A watcher that the world ended is begun again."""
@@ -185,14 +185,16 @@ class Daemon:
     async def _loop(self) -> None:
         while not self._is_over():
             event = await self._next()
+            if self._failure:
+                break
             if (slept := self._sleep.noticed()) is not None:
                 self._feed(events.Woke(slept))
             self._feed(event)
             self._look_at_the_day()
             self._service.round(clock.monotonic(), self._health())
             await asyncio.sleep(0)  # however many facts wait, who asks has his turn
-        if mistake := self._mistake or self._executor.failure:
-            raise mistake
+        if self._failure:
+            raise self._failure
 
     def _health(self) -> Health:
         """What systemd is told: a loop that goes round while an edge is stuck is not enough."""
@@ -264,8 +266,13 @@ class Daemon:
         before, self._noted[about] = self._noted.get(about), said
         return before != said
 
+    @property
+    def _failure(self) -> BaseException | None:
+        """A mistake of ours: nothing follows from any fact after it."""
+        return self._mistake or self._executor.failure
+
     def _is_over(self) -> bool:
-        if self._mistake or self._executor.failure:
+        if self._failure:
             return True
         if self._stop_at is None:
             return False
@@ -336,7 +343,7 @@ class Daemon:
 
     def _take_in(self) -> None:
         """All that was told so far."""
-        while not self._queue.empty():
+        while not self._queue.empty() and not self._failure:
             self._feed(self._queue.get_nowait())
 
     async def _refresh(self) -> None:

@@ -87,7 +87,7 @@ class Executor:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._mistake = task.exception()
-            self._emit(events.Stopping())
+            self._emit(events.Ticked())  # who waits for facts looks at the failure
 
     async def _run(self, action: Action) -> None:
         try:
