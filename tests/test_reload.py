@@ -273,6 +273,104 @@ def test_an_inline_connection_that_changed_is_loaded_again() -> None:
     assert set(world.sas) == sas
 
 
+def load_all(world: World) -> None:
+    """`swanctl --load-all`: what its files have not is unloaded, secrets too."""
+    world.connection = None
+    world.keys.clear()
+    world.feed(e.ConnectionsSeen(()))
+
+
+def test_an_inline_connection_that_somebody_unloads_is_loaded_again() -> None:
+    """All of it at once, with its secret, under tunnels that stay."""
+    world = up(INLINE.format("4h"), connection=None).run(30)
+    sas, loaded = set(world.sas), len(world.loaded)
+    load_all(world)
+    assert world.hq.state == "degraded"
+    assert world.hq.why == "charon has no connection hq: it is being loaded"
+    world.run(1)
+    assert [type(x) for x in world.loaded[loaded:]] == [a.LoadSecret, a.LoadConnection]
+    assert (set(world.sas), world.hq.state) == (sas, "up")
+    world.run(600)
+
+    assert len(world.loaded) == loaded + 2
+    warned = [x for x in world.actions(a.Say) if "unloaded" in x.text]  # type: ignore[union-attr]
+    assert len(warned) == 1
+
+
+def test_nobody_has_to_load_an_inline_connection_by_hand() -> None:
+    """Unloaded while no tunnel is up: nothing tells to load it, and then there is one."""
+    world = up(INLINE.format("4h"), connection=None).run(30)
+    world.forget_all()
+    world.sas.clear()
+    world.feed(e.SasSeen(()))
+    load_all(world)
+    assert world.hq.why == "charon has no connection hq: it is being loaded"
+    world.run(10)
+
+    assert world.seats() == AT_HOME
+
+
+def test_who_unloads_again_and_again_is_not_fought() -> None:
+    """Six times in a minute; with the last of them it is there."""
+    world = up(INLINE.format("4h"), connection=None).run(30)
+    loaded = len(world.loaded)
+    for _ in range(60):
+        load_all(world)
+        world.run(1)
+    assert len(world.loaded) - loaded <= 2 * 6
+    world.run(10)
+
+    assert world.hq.state == "up"
+
+
+def test_a_key_that_somebody_unloads_is_still_ours() -> None:
+    """It is loaded again, and goes with its peer."""
+    world = up(KEYED.format("4h"), connection=None).run(30)
+    keys = set(world.keys)
+    load_all(world)
+    world.run(1)
+    assert world.keys == keys != set()
+    world.configure(NOBODY)
+    world.run(10)
+
+    assert world.keys == set()
+
+
+def test_secrets_that_somebody_unloads_alone() -> None:
+    """`swanctl --load-creds` leaves the connection: seen when the authentication is refused."""
+    world = up(INLINE.format("4h"), connection=None).run(30)
+    world.gateway.refuses = True
+    world.watchers.append(lambda action: given(world, action))
+    for ike_id in list(world.sas):
+        world.peer_deletes(ike_id)
+    world.run(20)
+
+    assert world.seats() == AT_HOME
+
+
+def given(world: World, action: a.Action) -> None:
+    """With its secret charon can authenticate."""
+    if isinstance(action, a.LoadSecret):
+        world.gateway.refuses = False
+
+
+def test_what_cannot_be_loaded_again_costs_no_tunnel() -> None:
+    """The secret's file is gone meanwhile: said, and a link that fails is left all the same."""
+    world = up(INLINE.format("4h"), connection=None).run(30)
+    world.secrets_missing = True
+    load_all(world)
+    world.run(5)
+    assert world.hq.why.startswith("charon did not take the connection: hq.psk: No such file")
+    world.link_down("eth1")
+    world.run(5)
+    assert world.seats()[E1] in (E0, E2)
+    world.secrets_missing = False
+    world.link_up("eth1")
+    world.run(60)
+
+    assert (world.seats(), world.hq.state) == (AT_HOME, "up")
+
+
 def test_an_inline_connection_that_is_taken_out_is_unloaded() -> None:
     """The connection first, then the secret that came with it."""
     world = up(INLINE.format("4h"), connection=None)

@@ -137,6 +137,32 @@ def test_a_secret_that_changes_and_a_key_that_goes(make_lab: MakeLab, tmp_path: 
         controller.stop()
 
 
+def test_what_swanctl_unloads_comes_back(make_lab: MakeLab, tmp_path: Path) -> None:
+    """`--load-all` takes connection and secret, `--load-creds` the secret alone."""
+    lab = make_lab(uplinks=2, start_charons=False)
+    bare(lab, tmp_path)
+    controller = with_inline(lab, Auth.PSK, tmp_path)
+    controller.start()
+    try:
+        controller.until(complete)
+        before, first = rig.spis(lab), loaded(lab)
+        assert first == {"get-conns": ["hq"], "get-shared": ["vici-mif-hq-ike-hq"]}
+        lab.charons["client"].load()
+        assert loaded(lab) != first
+        eventually(lambda: loaded(lab) == first)
+        controller.until(complete)
+        assert rig.spis(lab) == before
+
+        lab.charons["client"].swanctl("--load-creds", "--noprompt")
+        assert loaded(lab)["get-shared"] == []
+        lab.charons["gateway"].stop()
+        lab.charons["gateway"].start()
+        controller.until(lambda p: complete(p) and not before & set(rig.spis(lab)), 120)
+        assert loaded(lab) == first
+    finally:
+        controller.stop()
+
+
 def complete(peer: PeerStatus) -> bool:
     """A tunnel on each link and the spare: no key comes any more."""
     return peer.state == "up" and len(peer.tunnels) == 3 and all(t.children for t in peer.tunnels)
@@ -144,6 +170,16 @@ def complete(peer: PeerStatus) -> bool:
 
 def keys(lab: Lab) -> list[str]:
     """Private keys in the client's charon."""
-    found = rig.request(lab, "get-keys", {}).get("keys", [])
+    return listed(lab, "get-keys", "keys")
+
+
+def loaded(lab: Lab) -> dict[str, list[str]]:
+    """Connections and shared secrets in it."""
+    names = {"get-conns": "conns", "get-shared": "keys"}
+    return {command: listed(lab, command, key) for command, key in names.items()}
+
+
+def listed(lab: Lab, command: str, key: str) -> list[str]:
+    found = rig.request(lab, command, {}).get(key, [])
     assert isinstance(found, list)
     return list(map(str, found))

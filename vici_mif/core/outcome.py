@@ -98,6 +98,8 @@ def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> 
     match request.key:
         case ("auth", _):
             peer.authentication.failed(turn, peer.paths, reason, text)
+            if reason == "peer-refused":
+                peer.loading.renew(turn)  # nothing tells of secrets that somebody unloaded
         case ("clone", _):
             peer.growth.failed(turn, reason, text)
         case ("move", _, int(ike_id)):

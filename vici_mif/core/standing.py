@@ -86,6 +86,8 @@ def _why_no_connection(peer: Peer, book: Book) -> str:
     fault = _not_loaded(peer, book)
     if fault:
         return f"charon did not take the connection: {fault}"
+    if peer.config.connection is not None:
+        return f"charon has no connection {peer.name}: it is being loaded"
     return f"charon has no connection {peer.name}: load it with `swanctl --load-all`"
 
 
@@ -152,11 +154,18 @@ def _working(peer: Peer, world: World, book: Book) -> Standing:
     if lacks is not None:
         return lacks
     if peer.unloaded:
-        why = f"charon has no connection {peer.name} any more; its tunnels stay while they live"
-        return Standing("degraded", why)
+        return _unloaded(peer, book)
     drained = progress.drained(world.orders, peer.name, peer.paths)
     why = peer.shape.why or _why_no_spare(peer, book)
     return Standing("up", "; ".join(filter(None, [drained, why])))
+
+
+def _unloaded(peer: Peer, book: Book) -> Standing:
+    if peer.config.connection is not None:
+        on_its_way = not _not_loaded(peer, book)
+        return Standing("degraded", _why_no_connection(peer, book), on_its_way)
+    why = f"charon has no connection {peer.name} any more; its tunnels stay while they live"
+    return Standing("degraded", why)
 
 
 def _seated(peer: Peer) -> list[Tunnel]:

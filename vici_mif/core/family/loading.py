@@ -11,9 +11,13 @@ from vici_mif.core.actions import LoadConnection, LoadSecret, ReadAll, Resolve, 
 from vici_mif.core.paths.remotes import is_name
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.inline import InlineConnection
+from vici_mif.core.world import World
 
 WAIT_DELAY = 2.0
 """Seconds between two looks for a connection that charon does not have (no event tells)."""
+
+AGAIN_DELAY = 10.0
+"""Seconds that lie between two times all is loaded because somebody unloaded it: he may go on."""
 
 RESOLVE_DELAY = 3600.0
 """Seconds after which a name is looked up again."""
@@ -30,17 +34,36 @@ class Loading:
         self._base = base
         self._loads = swan.loads(peer, inline, base) if inline is not None else ()
         self._loaded: set[int] = set()
+        self._loaded_at = 0.0
+        """When the last part was."""
         self._keys: dict[int, str] = {}
         """Private keys that are ours in charon, by part."""
         self._resolved_at: dict[str, float] = {}
 
     def step(self, turn: Turn) -> bool:
         """True once charon has all that is inline: secrets first, the connection last."""
+        if self._is_missed(turn.world):
+            self._load_again(turn)
         for part, load in enumerate(self._loads):
             if part not in self._loaded:
                 turn.ask(("load", self._peer, part), self._make(load))
                 return False
         return True
+
+    def _is_missed(self, world: World) -> bool:
+        """It was loaded, and a look after that does not find it."""
+        whole = 0 < len(self._loads) == len(self._loaded)
+        looked = world.connections is not None and world.connections_at > self._loaded_at
+        return whole and looked and self._peer not in (world.connections or {})
+
+    def _load_again(self, turn: Turn) -> None:
+        """`swanctl --load-all` unloads what its files have not; before a connection, all secrets
+        and keys."""
+        due_at = self._loaded_at + AGAIN_DELAY
+        turn.wake(due_at)
+        if turn.now >= due_at:
+            turn.say(f"{self._peer}: somebody unloaded the connection; loading it again", "warning")
+            self.renew(turn)
 
     def _make(self, load: swan.Load) -> partial[LoadSecret] | partial[LoadConnection]:
         if load.command == "load-conn":
@@ -54,6 +77,7 @@ class Loading:
             turn.world.keys.pop(self._keys.pop(part, ""), None)
             return
         self._loaded.add(part)
+        self._loaded_at = turn.now
         self._take_key(turn, part, key_id, new)
         turn.ask(("read", self._peer), ReadAll)
 
@@ -68,7 +92,7 @@ class Loading:
             self._keys[part] = key_id
 
     def renew(self, turn: Turn) -> None:
-        """A file or variable has another content: all is loaded again."""
+        """A file or variable has another content, or charon has it no more: all is loaded again."""
         self._loaded.clear()
         self._forget(turn, len(self._loads))
 

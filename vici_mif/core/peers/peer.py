@@ -275,8 +275,9 @@ class Peer:
         self.closing.terminate(turn, sas)
 
     def _prepare(self, turn: Turn) -> bool:
-        """The connection is there, and names are being resolved."""
-        if not self.loading.step(turn):
+        """The connection is there, and names are being resolved. Tunnels are driven, too, while
+        charon does not take what it is given."""
+        if not self.loading.step(turn) and not self.tunnels:
             return False
         if self.connection is None:
             self.loading.look(turn)
