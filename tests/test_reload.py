@@ -384,6 +384,83 @@ def test_an_inline_connection_that_is_taken_out_is_unloaded() -> None:
     assert [p.name for p in world.status.peers] == ["branch"]
 
 
+def unloads(world: World) -> list[tuple[str, str]]:
+    return [(x.command, x.name) for x in world.unloaded]
+
+
+@pytest.mark.parametrize("to", ["ike-new: {secret: {file: psk2}}", ""])
+def test_a_secret_that_is_taken_out_is_unloaded_at_once(to: str) -> None:
+    """Its name is another one, or it has none: it is of no use any more; nothing else goes."""
+    world = up(INLINE.format("4h"), connection=None)
+    sas = set(world.sas)
+    world.configure(INLINE.format("4h").replace("ike-gw: {secret: {file: psk}}", to))
+    world.run(5)
+    assert unloads(world) == [("unload-shared", "vici-mif-hq-ike-gw")]
+    assert (set(world.sas), world.hq.state) == (sas, "up")
+    world.configure(NOBODY)
+    world.run(10)
+
+    left = [("unload-shared", "vici-mif-hq-ike-new")] if to else []
+    assert unloads(world)[1:] == [("unload-conn", "hq"), *left]
+
+
+def test_a_secret_under_the_same_name_stays() -> None:
+    """charon puts the new one in its place."""
+    world = up(INLINE.format("4h"), connection=None)
+    world.configure(INLINE.format("4h").replace("psk}}}", "psk2}}}"))
+    world.run(5)
+
+    assert unloads(world) == []
+
+
+def test_a_secret_taken_out_while_it_is_loaded() -> None:
+    """charon has not answered yet: it has it all the same."""
+    world = World(INLINE.format("4h"), connection=None).start()
+    assert world.actions(a.LoadSecret)
+    assert not world.actions(a.LoadConnection)
+    world.configure(INLINE.format("4h").replace("ike-gw: {secret: {file: psk}}", ""))
+    world.run(5)
+
+    assert unloads(world) == [("unload-shared", "vici-mif-hq-ike-gw")]
+
+
+def test_a_private_key_in_another_file_takes_its_place() -> None:
+    """The one before goes; the one after goes with the peer."""
+    world = up(KEYED.format("4h"), connection=None)
+    (before,) = world.keys
+    world.configure(KEYED.format("4h").replace("key.pem", "key2.pem"))
+    world.run(5)
+    assert before not in world.keys
+    assert len(world.keys) == 1
+    world.configure(NOBODY)
+    world.run(10)
+
+    assert world.keys == set()
+
+
+def test_a_connection_that_the_operator_takes_over() -> None:
+    """It may be his by now, under the same name: our secret alone is unloaded."""
+    world = up(INLINE.format("4h"), connection=None)
+    world.configure(THREE)
+    world.run(5)
+    assert unloads(world) == [("unload-shared", "vici-mif-hq-ike-gw")]
+    world.configure(NOBODY)
+    world.run(10)
+
+    assert ("unload-conn", "hq") not in unloads(world)
+
+
+def test_a_peer_taken_out_while_its_secret_has_another_content() -> None:
+    """All is being loaded again: what charon has from before goes with the peer."""
+    world = up(INLINE.format("4h"), connection=None)
+    world.secrets_missing = True
+    world.feed(e.ConfigRead(world.planner.config, renewed=frozenset({"hq"})))
+    world.configure(NOBODY)
+    world.run(10)
+
+    assert unloads(world) == [("unload-conn", "hq"), ("unload-shared", "vici-mif-hq-ike-gw")]
+
+
 NOBODY = "version: 1\nconnections:\n  branch: {links: [eth0]}\n"
 KEYED = INLINE.replace("ike-gw: {{secret: {{file: psk}}}}", "private: {{file: key.pem}}")
 

@@ -138,7 +138,8 @@ def test_a_secret_that_changes_and_a_key_that_goes(make_lab: MakeLab, tmp_path: 
 
 
 def test_what_swanctl_unloads_comes_back(make_lab: MakeLab, tmp_path: Path) -> None:
-    """`--load-all` takes connection and secret, `--load-creds` the secret alone."""
+    """`--load-all` takes connection and secret, `--load-creds` the secret alone; a reload takes
+    what it drops."""
     lab = make_lab(uplinks=2, start_charons=False)
     bare(lab, tmp_path)
     controller = with_inline(lab, Auth.PSK, tmp_path)
@@ -159,6 +160,10 @@ def test_what_swanctl_unloads_comes_back(make_lab: MakeLab, tmp_path: Path) -> N
         lab.charons["gateway"].start()
         controller.until(lambda p: complete(p) and not before & set(rig.spis(lab)), 120)
         assert loaded(lab) == first
+
+        controller.file.write_text(controller.file.read_text().replace("ike-hq:", "ike-new:"))
+        assert controller.command("reload").stdout == "in force\n"
+        eventually(lambda: loaded(lab)["get-shared"] == ["vici-mif-hq-ike-new"])
     finally:
         controller.stop()
 

@@ -48,8 +48,10 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
             peer.succession.authenticated(event.ike_id, _asked(request))
         case ("clone", _):
             peer.growth.done(turn, event.ike_id)
-        case ("load" | "unload" as what, _, int(part)):
-            peer.loading.done(turn, what, part, event.key_id, bool(event.is_new))
+        case ("load", _, int(part)):
+            peer.loading.done(turn, part, event.key_id, bool(event.is_new))
+        case ("unload", _, str(command), str(name)):
+            peer.loading.undone(turn, command, name)
         case ("initiate", *_):
             stock.asked(turn, request.key)
         case ("child", _, int(ike_id), str(template)):
@@ -113,8 +115,8 @@ def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> 
             if peer.moves.not_tested(turn, peer.paths, path, request.action, reason, text, tells):
                 nobody = peer.suspicion.unanswered(turn, peer.paths, ike_id)
                 peer.succession.unanswered(ike_id, nobody=nobody)
-        case ("unload", _, int(part)):
-            peer.loading.done(turn, "unload", part)  # mostly it was not there any more
+        case ("unload", _, str(command), str(name)):
+            peer.loading.undone(turn, command, name)  # mostly it was not there any more
         case ("resolve", _, name):
             peer.loading.unresolved(name)
             turn.book.fail(request.key, turn.now, reason, text)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from vici_mif.core import swan
@@ -25,6 +25,9 @@ RESOLVE_DELAY = 3600.0
 TROUBLE_DELAY = 30.0
 """The same while the peer does not answer."""
 
+Undoing = tuple[str, str]
+"""The request that takes a load back: its command, and the name of what was loaded."""
+
 
 class Loading:
     """One connection's way into charon."""
@@ -36,6 +39,8 @@ class Loading:
         self._loaded: set[int] = set()
         self._loaded_at = 0.0
         """When the last part was."""
+        self._brought: set[Undoing] = set()
+        """What is ours in charon, wanted or not; private keys are in the world's."""
         self._keys: dict[int, str] = {}
         """Private keys that are ours in charon, by part."""
         self._resolved_at: dict[str, float] = {}
@@ -70,26 +75,23 @@ class Loading:
             return partial(LoadConnection, name=self._peer, message=load.message)
         return partial(LoadSecret, command=load.command, message=load.message)
 
-    def done(self, turn: Turn, what: str, part: int, key_id: str = "", new: bool = False) -> None:
-        """`key_id`: of a private key; `new`: charon did not have it."""
-        if what == "unload":
-            self._loaded.discard(part)
-            turn.world.keys.pop(self._keys.pop(part, ""), None)
-            return
+    def done(self, turn: Turn, part: int, key_id: str = "", new: bool = False) -> None:
+        """A part was loaded. `key_id`: of a private key; `new`: charon did not have it."""
         self._loaded.add(part)
         self._loaded_at = turn.now
-        self._take_key(turn, part, key_id, new)
-        turn.ask(("read", self._peer), ReadAll)
-
-    def _take_key(self, turn: Turn, part: int, key_id: str, new: bool) -> None:
-        """The one it takes the place of is of no use any more."""
-        command, old = self._undone(turn, part)
-        if command == "unload-key" and old != key_id:
-            turn.ask(("old key", self._peer, old), partial(Unload, command=command, name=old))
-            turn.world.keys.pop(old)
+        self._brought |= self._undoings([self._loads[part]])
+        self._keys.pop(part, None)
         if key_id and (new or key_id in turn.world.keys):
             turn.world.keys.setdefault(key_id, set()).add(self._peer)
             self._keys[part] = key_id
+        self._withdraw(turn)
+        turn.ask(("read", self._peer), ReadAll)
+
+    def undone(self, turn: Turn, command: str, name: str) -> None:
+        """charon has it no more."""
+        self._brought.discard((command, name))
+        if command == "unload-key":
+            turn.world.keys.pop(name, None)
 
     def renew(self, turn: Turn) -> None:
         """A file or variable has another content, or charon has it no more: all is loaded again."""
@@ -99,12 +101,16 @@ class Loading:
     def configure(self, turn: Turn, inline: InlineConnection | None) -> None:
         """What differs is loaded again; SAs that are up keep what they were made with."""
         before, was = self._loads, self._loaded
+        self._brought |= self._undoings(self._coming(turn))
         self._loads = swan.loads(self._peer, inline, self._base) if inline is not None else ()
         known = [before[i] for i in was]
         keys = [(before[i], key) for i, key in self._keys.items()]
         self._keys = {i: k for i, load in enumerate(self._loads) for old, k in keys if old == load}
         self._loaded = {i for i, load in enumerate(self._loads) if load in known}
         self._forget(turn, len(before))
+        if not self._loads:  # the one of this name is the operator's from now on
+            self._brought.discard(("unload-conn", self._peer))
+        self._withdraw(turn)
 
     def _forget(self, turn: Turn, parts: int) -> None:
         for part in range(parts):
@@ -113,37 +119,60 @@ class Loading:
 
     def unload(self, turn: Turn) -> bool:
         """The peer is no longer configured: the connection first. True once all is done."""
-        for part in sorted(self._loaded, reverse=True):
-            command, name = self._undone(turn, part)
-            if command:
-                make = partial(Unload, command=command, name=name)
-                turn.ask(("unload", self._peer, part), make)
-                return False
-            self._loaded.discard(part)
-            turn.world.keys.get(self._keys.pop(part, ""), set()).discard(self._peer)
-        return True
+        self._loaded.clear()
+        self._keys.clear()
+        self._leave_keys(turn.world)
+        if held := self._held(turn.world):
+            self._take_back(turn, held[0])
+        return not held and not self._coming(turn)
 
     def undo(self, turn: Turn) -> list[str]:
         """The same as it is kept: commands with names."""
-        parts = [self._undone(turn, part) for part in sorted(self._loaded, reverse=True)]
-        return [f"{command} {name}" for command, name in parts if command]
+        return [f"{command} {name}" for command, name in self._held(turn.world)]
 
-    def _undone(self, turn: Turn, part: int) -> tuple[str, str]:
-        """The request that takes a load back. A private key that charon had before, or that
-        another peer needs, stays."""
-        load = self._loads[part]
-        if load.command == "load-conn":
-            return "unload-conn", self._peer
-        if load.command == "load-shared":
-            return "unload-shared", str(load.message["id"])
-        key_id = self._keys.get(part, "")
-        only = turn.world.keys.get(key_id) == {self._peer}
-        return ("unload-key", key_id) if only else ("", "")
+    def _withdraw(self, turn: Turn) -> None:
+        """A secret that was taken out, or a key with another one in its place, is of no use to
+        anybody from now on."""
+        wanted = self._undoings(self._loads)
+        wanted |= {("unload-key", key_id) for key_id in self._keys.values()}
+        for undoing in self._held(turn.world):
+            if undoing not in wanted:
+                self._take_back(turn, undoing)
+        self._leave_keys(turn.world)
+
+    def _leave_keys(self, world: World) -> None:
+        """Those that only other peers need now."""
+        for key_id, peers in world.keys.items():
+            if key_id not in self._keys.values() and len(peers) > 1:
+                peers.discard(self._peer)
+
+    def _held(self, world: World) -> list[Undoing]:
+        """What takes back all that is ours, the connection first. A private key that charon had
+        before, or that another peer needs, stays."""
+        keys = [("unload-key", key_id) for key_id, of in world.keys.items() if of == {self._peer}]
+        return [*sorted(self._brought), *keys]
+
+    def _coming(self, turn: Turn) -> list[swan.Load]:
+        """What charon was told to load, and did not answer yet."""
+        parts = enumerate(self._loads)
+        return [load for i, load in parts if turn.book.under_way(("load", self._peer, i))]
+
+    def _undoings(self, loads: Sequence[swan.Load]) -> set[Undoing]:
+        """None of a private key: charon says what it is called."""
+        shared = {("unload-shared", str(x.message["id"])) for x in loads if "id" in x.message}
+        conn = {("unload-conn", self._peer) for x in loads if x.command == "load-conn"}
+        return shared | conn
+
+    def _take_back(self, turn: Turn, undoing: Undoing) -> None:
+        command, name = undoing
+        make = partial(Unload, command=command, name=name)
+        turn.ask(("unload", self._peer, command, name), make)
 
     def charon_gone(self) -> None:
         """Another charon has nothing of it."""
         self._loaded.clear()
         self._keys.clear()
+        self._brought.clear()
 
     def look(self, turn: Turn) -> None:
         """Is it there now? Waiting is no error: `swanctl --load-all` may come later."""
