@@ -542,6 +542,20 @@ def test_a_secret_with_another_content_is_loaded_again() -> None:
     assert set(world.sas) == sas
 
 
+def test_an_ike_sa_with_the_number_of_a_part_is_rekeyed() -> None:
+    """While that part is being loaded: these numbers have nothing to do with each other."""
+    world = up(INLINE.format("4h"), connection=None)
+    assert 1 in world.sas
+    loaded = len(world.loaded)
+    world.feed(e.ConfigRead(world.planner.config, renewed=frozenset({"hq"})))
+    world.run(0.0015)
+    assert isinstance(world.loaded[-1], a.LoadConnection)
+    world.rekey(1)
+    world.run(5)
+
+    assert len(world.loaded) == loaded + 2
+
+
 def test_a_revoke_goes_on() -> None:
     """Also of a peer that is taken out meanwhile."""
     world = up()

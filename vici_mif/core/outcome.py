@@ -48,8 +48,8 @@ def done(peer: Peer, turn: Turn, request: Request, event: e.ActionDone) -> None:
             peer.succession.authenticated(event.ike_id, _asked(request))
         case ("clone", _):
             peer.growth.done(turn, event.ike_id)
-        case ("load", _, int(part)):
-            peer.loading.done(turn, part, event.key_id, bool(event.is_new))
+        case ("load", _, str(part)):
+            peer.loading.done(turn, int(part), event.key_id, bool(event.is_new))
         case ("unload", _, str(command), str(name)):
             peer.loading.undone(turn, command, name)
         case ("initiate", *_):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vici_mif.core.byhand import progress
 from vici_mif.core.family.family import Tunnel
+from vici_mif.core.family.loading import load_key
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Book
 from vici_mif.core.status import PeerState
@@ -95,7 +96,7 @@ def _not_loaded(peer: Peer, book: Book) -> str:
     """What is wrong with the inline connection or its secrets; it may be there from before."""
     inline = peer.config.connection
     parts = range(len(inline.secrets) + 1) if inline else ()
-    failed = (book.failure(("load", peer.name, part)) for part in parts)
+    failed = (book.failure(load_key(peer.name, part)) for part in parts)
     return next((f.text or f.reason for f in failed if f is not None), "")
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from vici_mif.core import swan
 from vici_mif.core.actions import LoadConnection, LoadSecret, ReadAll, Resolve, Unload
 from vici_mif.core.paths.remotes import is_name
+from vici_mif.core.requests import Key
 from vici_mif.core.turn import Turn
 from vici_mif.core.wish.inline import InlineConnection
 from vici_mif.core.world import World
@@ -27,6 +28,11 @@ TROUBLE_DELAY = 30.0
 
 Undoing = tuple[str, str]
 """The request that takes a load back: its command, and the name of what was loaded."""
+
+
+def load_key(peer: str, part: int) -> Key:
+    """Of the request for one part. As text: a number would be taken for an IKE_SA's."""
+    return ("load", peer, str(part))
 
 
 class Loading:
@@ -51,7 +57,7 @@ class Loading:
             self._load_again(turn)
         for part, load in enumerate(self._loads):
             if part not in self._loaded:
-                turn.ask(("load", self._peer, part), self._make(load))
+                turn.ask(load_key(self._peer, part), self._make(load))
                 return False
         return True
 
@@ -114,8 +120,8 @@ class Loading:
 
     def _forget(self, turn: Turn, parts: int) -> None:
         for part in range(parts):
-            turn.book.drop(("load", self._peer, part))
-            turn.book.forgive(("load", self._peer, part))
+            turn.book.drop(load_key(self._peer, part))
+            turn.book.forgive(load_key(self._peer, part))
 
     def unload(self, turn: Turn) -> bool:
         """The peer is no longer configured: the connection first. True once all is done."""
@@ -155,7 +161,7 @@ class Loading:
     def _coming(self, turn: Turn) -> list[swan.Load]:
         """What charon was told to load, and did not answer yet."""
         parts = enumerate(self._loads)
-        return [load for i, load in parts if turn.book.under_way(("load", self._peer, i))]
+        return [load for i, load in parts if turn.book.under_way(load_key(self._peer, i))]
 
     def _undoings(self, loads: Sequence[swan.Load]) -> set[Undoing]:
         """None of a private key: charon says what it is called."""
