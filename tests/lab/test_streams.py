@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.namespace import eventually, ip, own_namespace
+from vici_mif.lab.streams import ends
 from vici_mif.lab.streams import log as streamlog
 from vici_mif.lab.streams.log import FAILED, GOT, SENT, Growing, Mark, StreamLog, line
 
@@ -65,6 +69,32 @@ def _run(near: tuple[str, ...], far: str, logs: tuple[Path, Path]) -> StreamLog:
 
 def _lines(logs: tuple[Path, Path]) -> int:
     return sum(path.read_text().count("\n") for path in logs if path.exists())
+
+
+def test_what_is_sent_has_the_time_before_it_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that loses the processor afterwards would make a silence look shorter."""
+    clock = itertools.count(1.0)
+    left: list[float] = []
+    fake = SimpleNamespace(sendto=lambda *_: left.append(next(clock)))
+    monkeypatch.setattr(ends, "_socket", lambda *_: fake)
+    watch = SimpleNamespace(time=lambda: next(clock), monotonic=time.monotonic)
+    monkeypatch.setattr(ends, "time", watch)
+    noted: list[tuple[str, float]] = []
+
+    async def send() -> None:
+        enough = asyncio.Event()
+
+        def write(what: str, flow: object, number: int, at: float, detail: object) -> None:
+            noted.append((what, at))
+            if len(noted) == 3:
+                enough.set()
+
+        ends.Datagrams("10.9.0.2", 7791, 1000, write).stream("10.9.0.1", 7791)
+        await asyncio.wait_for(enough.wait(), 20)
+
+    asyncio.run(send())
+
+    assert noted[:3] == [(SENT, at - 1) for at in left[:3]]
 
 
 def test_a_log_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:

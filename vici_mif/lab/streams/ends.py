@@ -32,7 +32,8 @@ RECEIVE_BUFFER = 8 * 1024 * 1024
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 _NUMBER = struct.Struct("!Q")
 
-Write = Callable[[str, Flow, int, object], None]
+Write = Callable[[str, Flow, int, float, object], None]
+"""As `streams.log.line`."""
 
 
 class Ticker:
@@ -73,7 +74,7 @@ class Datagrams:
 
     def _got(self, data: bytes, source: str, port: int) -> None:
         flow = ("udp", source, self._address)
-        self._write(GOT, flow, _NUMBER.unpack_from(data)[0], len(data))
+        self._write(GOT, flow, _NUMBER.unpack_from(data)[0], time.time(), len(data))
         self._heard.set()
         if self._answers and source not in self._tasks:
             self.stream(source, port)
@@ -93,11 +94,13 @@ class Datagrams:
     async def _send(self, to: str, port: int) -> None:
         flow, number, ticker = ("udp", self._address, to), 0, Ticker(1 / self._rate)
         while True:
+            # afterwards it could have come before it was sent: we may lose the processor in between
+            at = time.time()
             try:
                 self._socket.sendto(_block(number, UDP_SIZE), (to, port))
-                self._write(SENT, flow, number, UDP_SIZE)
+                self._write(SENT, flow, number, at, UDP_SIZE)
             except OSError as error:
-                self._write(FAILED, flow, number, error)
+                self._write(FAILED, flow, number, at, error)
             number += 1
             await ticker.wait()
 
@@ -126,9 +129,9 @@ async def converse(
     try:
         while True:
             block = await reader.readexactly(TCP_SIZE)
-            write(GOT, flow, _NUMBER.unpack_from(block)[0], TCP_SIZE)
+            write(GOT, flow, _NUMBER.unpack_from(block)[0], time.time(), TCP_SIZE)
     except (OSError, asyncio.IncompleteReadError) as error:
-        write(FAILED, flow, 0, f"the connection ended: {error}")
+        write(FAILED, flow, 0, time.time(), f"the connection ended: {error}")
     finally:
         sending.cancel()
         writer.close()
@@ -138,8 +141,9 @@ async def _say(writer: asyncio.StreamWriter, flow: Flow, rate: float, write: Wri
     number, ticker = 0, Ticker(5 / rate)
     with contextlib.suppress(OSError):  # the reading side reports the end
         while True:
+            at = time.time()
             writer.write(_block(number, TCP_SIZE))
-            write(SENT, flow, number, TCP_SIZE)
+            write(SENT, flow, number, at, TCP_SIZE)
             number += 1
             await writer.drain()
             await ticker.wait()
@@ -169,7 +173,7 @@ async def _connect(source: str, to: str, port: int, rate: float, write: Write) -
     try:
         reader, writer = await asyncio.open_connection(to, port, local_addr=(source, 0))
     except OSError as error:
-        write(FAILED, ("tcp", source, to), 0, f"no connection: {error}")
+        write(FAILED, ("tcp", source, to), 0, time.time(), f"no connection: {error}")
         return
     await converse(reader, writer, rate, write)
 
@@ -178,8 +182,8 @@ async def _main(options: argparse.Namespace) -> None:
     # line by line: SIGTERM ends us where we are, and the log is whole up to there
     with options.log.open("a", buffering=1) as log:
 
-        def write(what: str, flow: Flow, number: int, detail: object) -> None:
-            log.write(line(what, flow, number, time.time(), detail))
+        def write(what: str, flow: Flow, number: int, at: float, detail: object) -> None:
+            log.write(line(what, flow, number, at, detail))
 
         if options.role == "serve":
             await serve(options.addresses, options.port, options.rate, write)
