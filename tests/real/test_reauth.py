@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,11 @@ from tests.namespace import eventually
 from tests.real import rig
 from tests.real.conftest import MakeLab
 from tests.real.rig import running
+from tests.real.traffic import FAR, connected
 from tests.real.under_ping import Pinging
 from vici_mif.core.status import PeerStatus
-from vici_mif.lab import namespaces
 from vici_mif.lab.lab import Lab
 
-SERVER = "10.100.0.2"
 LINKS = ("eth0", "wlan0")
 REAUTH = 60
 """Seconds. Ours begins a quarter of it before: what is left must do on a busy machine."""
@@ -35,21 +33,6 @@ def reauthenticates(lab: Lab) -> None:
 def all_home(peer: PeerStatus) -> bool:
     homes = {(t.home or "?").partition("/")[0] for t in peer.tunnels if t.children}
     return homes == set(LINKS) and all(t.home == t.current for t in peer.tunnels)
-
-
-def connected(lab: Lab, source: str) -> tuple[socket.socket, socket.socket]:
-    """A TCP connection from an inner address to the far side."""
-    far = namespaces.inside(
-        lab.host("server").namespace, lambda: socket.create_server((SERVER, 7777))
-    )
-    near = namespaces.inside(
-        lab.client.namespace,
-        lambda: socket.create_connection((SERVER, 7777), 20, source_address=(source, 0)),
-    )
-    other, _ = far.accept()
-    far.close()
-    other.settimeout(20)
-    return near, other
 
 
 @pytest.mark.parametrize(
@@ -69,7 +52,7 @@ def test_ours_comes_first(make_lab: MakeLab, moved: bool) -> None:
             )
         inner = sorted(t.inner for t in before.tunnels)
         near, far = connected(lab, inner[0][0])
-        with Pinging(lab, inner[0][0], SERVER) as pinging:
+        with Pinging(lab, inner[0][0], FAR) as pinging:
             after = controller.until(lambda p: p.family != before.family, within=REAUTH + 20)
             eventually(lambda: {sa.family for sa in rig.sas(lab)} == {after.family}, 10)
             eventually(lambda: len(rig.sas(lab, "gateway")) == 2, 10)

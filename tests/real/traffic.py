@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from tests.namespace import eventually
+from vici_mif.lab import namespaces
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
 from vici_mif.lab.streams.ends import RATE
 from vici_mif.lab.streams.streams import ON_THE_WAY, PATIENCE, Streams, far_address
-from vici_mif.lab.topology import CLIENT, GATEWAY
+from vici_mif.lab.topology import CLIENT, GATEWAY, SERVER
 
 FAR = "10.100.0.2"
 LATE = 5.0
@@ -60,3 +62,17 @@ def traffic(lab: Lab, sources: Iterable[str], rate: float = RATE / PATIENCE) -> 
     pairs = [(source, far_address(lab)) for source in sources]
     with Traffic(lab, lab.client).going(pairs, rate) as flows:
         yield flows
+
+
+def connected(lab: Lab, source: str, host: str = CLIENT) -> tuple[socket.socket, socket.socket]:
+    """A TCP connection from an inner address of a host to the far side: both ends of it."""
+    to = (far_address(lab), 7777)
+    far = namespaces.inside(lab.host(SERVER).namespace, lambda: socket.create_server(to))
+    near = namespaces.inside(
+        lab.host(host).namespace,
+        lambda: socket.create_connection(to, 20, source_address=(source, 0)),
+    )
+    other, _ = far.accept()
+    far.close()
+    other.settimeout(20)
+    return near, other
