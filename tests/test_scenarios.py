@@ -169,6 +169,7 @@ WRONG = {
     "seats: {wlan0: eth0}": "the tunnel of wlan0 is wlan0/203.0.113.1, not on eth0",
     "seats: {eth0: nowhere}": "the tunnel of eth0 is eth0/203.0.113.1, not on nowhere",
     "over: [eth0, wlan0]": "tunnels are on eth0/203.0.113.1, wlan0/203.0.113.1, wwan0/203.0.113.1",
+    "over: [eth0, eth0, wlan0]": "wwan0/203.0.113.1, not on eth0, eth0, wlan0",
     "tunnels: 4": "tunnels: 3, not 4",
     "spares: '>= 5'": ", not >= 5",
     "authentications: 2": "authentications: 1, not 2",

@@ -145,8 +145,12 @@ def _seats(look: Look, wanted: Mapping[str, str]) -> Iterator[str]:
 
 def _over(look: Look, wanted: tuple[str, ...]) -> Iterator[str]:
     found = sorted(str(tunnel.current) for tunnel in look.carrying)
-    fits = all(any(is_at(place, path) for path in found) for place in wanted)
-    if not fits or len(found) != len(wanted):
+    left = list(found)
+    for place in sorted(wanted, key=lambda place: "/" not in place):  # a link takes what is left
+        taken = next((path for path in left if is_at(place, path)), None)
+        if taken is not None:
+            left.remove(taken)
+    if left or len(found) != len(wanted):
         yield f"tunnels are on {', '.join(found) or NOWHERE}, not on {', '.join(wanted)}"
 
 
