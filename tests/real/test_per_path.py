@@ -23,6 +23,12 @@ SERVER = "10.100.0.2"
 HOLD_DOWN = 2
 CONFIG = f"{{links: [eth0, wlan0, wwan0], hold_down: {HOLD_DOWN}s, spares: 0}}"
 
+STALE = """
+rule add from 10.222.0.77 lookup 7839 pref 150 proto 77
+route add unreachable 10.100.0.0/24 table 7839 proto 77
+"""
+"""Of a tunnel that is there no more."""
+
 
 @pytest.fixture
 def client(make_lab: MakeLab) -> Iterator[Controller]:
@@ -128,15 +134,22 @@ def test_a_new_lease_moves_the_tunnel(client: Controller) -> None:
 def test_a_killed_controller_changes_nothing_and_its_successor_adopts(
     client: Controller,
 ) -> None:
-    """kill -9: traffic goes on; started again it finds everything and changes no SPI."""
+    """kill -9: traffic goes on; started again it finds everything and changes no SPI.
+
+    What a controller leaves that died in the middle of something is taken away, and no more.
+    """
     lab = client.lab
-    before = rig.spis(lab)
+    before, laid = rig.spis(lab), sorted(rig.ours(lab))
     client.kill()
     assert ping(lab, SERVER) == 5
     assert rig.spis(lab) == before
+    assert sorted(rig.ours(lab)) == laid
 
+    lab.client.exec(["ip", "-batch", "-"], stdin=STALE)
+    assert len(rig.ours(lab)) == len(laid) + 2
     client.start()
     client.until(all_home)
+    eventually(lambda: sorted(rig.ours(lab)) == laid)
 
     assert rig.spis(lab) == before
     assert ping(lab, SERVER) == 5
