@@ -50,7 +50,8 @@ MEASUREMENTS = (
         for way, directions in _WAYS.items()
     ),
     *(
-        Measurement(f"silent-download-{way}", failovers.silent("normal", _WAYS[way], DOWN), 100, 4)
+        Measurement(f"{name}-{way}", failovers.silent(profile, _WAYS[way], DOWN), 100, 4)
+        for profile, name in (("normal", "silent-download"), ("fast", "silent-download-fast"))
         for way in ("both", "down")
     ),
     Measurement("silent-ike", failovers.silent("ike", _WAYS["both"]), 20, 2),
