@@ -162,12 +162,18 @@ def silence(at: Stage, flow: Flow, moment: Moment) -> float:
 
     They end with the first datagram that was sent after it: that one came another way.
     """
+    came_at = resumed(at, flow, moment.done)
+    return at.log().gap(flow, moment.begun, came_at)
+
+
+def resumed(at: Stage, flow: Flow, since: float) -> float:
+    """When the first datagram came that was sent after this moment, in seconds since 1970.
+    Raises LabError."""
     deadline = time.monotonic() + RETURN_PATIENCE
     while time.monotonic() < deadline:
-        log = at.log()
-        came_at = log.resumed(flow, moment.done)
+        came_at = at.log().resumed(flow, since)
         if came_at is not None:
-            return log.gap(flow, moment.begun, came_at)
+            return came_at
         time.sleep(0.1)
     raise LabError(f"nothing came within {RETURN_PATIENCE:g} s: {' '.join(flow)}")
 
