@@ -14,10 +14,14 @@ from vici_mif.lab.measure.bench import (
     Stage,
     happens,
     lost_and_late,
+    resumed,
     stage,
     streaming,
 )
 from vici_mif.lab.measure.figures import Figure
+
+GATEWAY_BOUND = 30.0
+"""Seconds."""
 
 
 def controller_killed(say: Say, n: int) -> list[Figure]:
@@ -66,3 +70,24 @@ def charon_killed(say: Say, n: int) -> list[Figure]:
             say(f"charon killed, {run + 1} of {n}: {waits[-1]:.1f} s")
     title = "charon killed and started again: all tunnels there"
     return [figures.of("charon-killed", title, [round(w, 1) for w in waits], "s")]
+
+
+def gateway_killed(say: Say, n: int) -> list[Figure]:
+    """`kill -9` of the gateway's charon, started again at once, without its SAs: until payload of
+    every tunnel is delivered again, both ways. Nothing is probed inside: IKE has to find out."""
+    waits: list[float] = []
+    for run in range(n):
+        with stage("m-gateway") as at, streaming(at):
+            moment = happens(partial(_kill_gateway, at))
+            flows = [flow for both in at.flows.values() for flow in both]
+            came = [resumed(at, flow, moment.done) for flow in flows]
+            waits.append(max(came) - moment.begun)
+            say(f"gateway killed, {run + 1} of {n}: {waits[-1]:.1f} s")
+    title = "gateway's charon killed and started again: all tunnels carry"
+    return [figures.of("gateway-killed", title, [round(w, 1) for w in waits], "s", GATEWAY_BOUND)]
+
+
+def _kill_gateway(at: Stage) -> None:
+    charon = at.lab.charons["gateway"]
+    charon.kill()
+    charon.start()

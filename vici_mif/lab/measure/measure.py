@@ -60,6 +60,7 @@ MEASUREMENTS = (
     *(Measurement(f"better-link{_after(ms)}", handovers.better_link(ms), 20, 2) for ms in _DELAYS),
     Measurement("controller-killed", deaths.controller_killed, 20, 2),
     Measurement("charon-killed", deaths.charon_killed, 10, 1),
+    Measurement("gateway-killed", deaths.gateway_killed, 10, 1),
     Measurement("gateway", crowd.measure, 1000, 50),
     Measurement("costs", costs.costs, 10, 1),
 )
