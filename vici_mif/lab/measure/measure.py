@@ -16,7 +16,7 @@ from pathlib import Path
 from vici_mif import __version__
 from vici_mif.lab.entry import FAILED, OK, Entry
 from vici_mif.lab.errors import LabError
-from vici_mif.lab.measure import costs, crowd, deaths, failovers, figures, handovers
+from vici_mif.lab.measure import costs, crowd, deaths, failovers, figures, handovers, hands
 from vici_mif.lab.measure.bench import Say
 from vici_mif.lab.measure.figures import Behaviour, Figure, Machine
 from vici_mif.lab.wires.impair import DOWN, UP
@@ -61,6 +61,8 @@ MEASUREMENTS = (
     Measurement("controller-killed", deaths.controller_killed, 20, 2),
     Measurement("charon-killed", deaths.charon_killed, 10, 1),
     Measurement("gateway-killed", deaths.gateway_killed, 10, 1),
+    Measurement("rules-flushed", hands.rules_flushed, 20, 3),
+    Measurement("ruleset-flushed", hands.ruleset_flushed, 20, 3),
     Measurement("gateway", crowd.measure, 1000, 50),
     Measurement("costs", costs.costs, 10, 1),
 )
