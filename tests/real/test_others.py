@@ -28,6 +28,9 @@ from vici_mif.lab.topology import Profile, bare
 LOOKS = {"ReadAll", "ReadSa", "Probe", "Migrate", "Watch"}
 """What goes on while nothing happens: looks, tests, and pins that are renewed."""
 
+OBEYED = 15.0
+"""Seconds in which an order by hand has come to its end."""
+
 CONFIG = "{links: [eth0, wlan0], hold_down: 2s}"
 SITE_FAR = "10.2.0.2"
 
@@ -210,16 +213,23 @@ def test_an_unloaded_connection_keeps_its_tunnels(client: Controller, flows: Tra
 
 
 @pytest.mark.long
-def test_terminated_by_hand_is_an_order(client: Controller) -> None:
-    """`swanctl --terminate` of the connection means down, and nothing of ours is left."""
+def test_terminated_by_hand_is_an_order(client: Controller, flows: Traffic) -> None:
+    """`swanctl --terminate` of the connection means down, and nothing of ours is left.
+
+    What is sent meanwhile goes nowhere; after `up` it arrives again.
+    """
     lab = client.lab
     at = time.monotonic()
     lab.charons["client"].swanctl("--terminate", "--ike", "hq")
-    client.until(lambda p: p.state == "down" and "taken down by swanctl" in p.why)
-    eventually(lambda: rig.ours(lab) == [])
+    client.until(lambda p: p.state == "down" and "taken down by swanctl" in p.why, OBEYED)
+    eventually(lambda: rig.ours(lab) == [], within=OBEYED)
     said("terminate by hand until nothing of ours is left", time.monotonic() - at)
+    eventually(lambda: not flows.flowing())
 
+    at = time.monotonic()
     assert client.command("up").returncode == 0
+    eventually(flows.flowing, within=OBEYED)
+    said("up until all flows", time.monotonic() - at)
     client.until(all_home)
 
 
