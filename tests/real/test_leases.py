@@ -114,6 +114,11 @@ def test_nobody_else_gets_them(client: Client) -> None:
     first, second = client.links
     root, vips = client.authenticate(first, HINTS)
 
+    whatever = [client.authenticate(link, ["0.0.0.0", "0.0.0.0"]) for link in (second, first)]
+    assert len({*vips, *whatever[0][1], *whatever[1][1]}) == 6
+    client.close(*(ike for ike, _ in whatever))
+    eventually(lambda: leases(lab) == (2, 4))
+
     device, other = client.authenticate(second, vips)
     anything, third = client.authenticate(first, HINTS)
     assert len({*vips, *other, *third}) == 6
