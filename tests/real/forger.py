@@ -16,9 +16,10 @@ here, spis, count, rate = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3]),
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 chance = random.Random(7)
 sources = [0x0b000000 + n for n in range(count)]
+chance.shuffle(sources)
 begun, sent = time.monotonic(), 0
 while True:
-    source = sources[chance.randrange(count)]
+    source = sources[sent % count]
     esp = struct.pack("!II", int(chance.choice(spis)), 0xfffffff0) + bytes(80)
     udp = struct.pack("!HHHH", 4500, 4500, 8 + len(esp), 0) + esp
     head = struct.pack("!BBHHHBBHI4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source,
@@ -33,7 +34,10 @@ while True:
 
 @contextmanager
 def forging(lab: Lab, spis: list[int], *, addresses: int, rate: float) -> Iterator[None]:
-    """From the router, for as long as the block lasts; `rate` packets a second."""
+    """From the router, for as long as the block lasts; `rate` packets a second.
+
+    No address comes again before all have been there.
+    """
     here = lab.topology.remote_addresses[0]
     words = [here, ",".join(map(str, spis)), str(addresses), str(rate)]
     argv = [sys.executable, "-c", PROGRAM, *words]

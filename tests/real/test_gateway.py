@@ -30,6 +30,7 @@ from tests.real.watcher import (
     add_address,
     receive_guests,
     route_all,
+    translate,
     watching,
 )
 from vici_mif.lab.lab import Lab
@@ -37,14 +38,16 @@ from vici_mif.lab.topology import GATEWAY
 
 MAX_CLONES = 2
 
-FORGED = 20_000
-"""Packets at least that came from elsewhere meanwhile."""
+LONG = (pytest.mark.long, pytest.mark.timeout(600))
 
 
 @pytest.fixture
-def place(make_lab: MakeLab) -> Lab:
-    """A gateway for guests with two clones each, and a client whose uplinks are all good."""
-    lab = make_lab(uplinks=2, max_clones=8)
+def place(make_lab: MakeLab, request: pytest.FixtureRequest) -> Lab:
+    """A gateway for guests with two clones each, and a client whose uplinks are all good.
+
+    The parameter: uplinks behind a NAT.
+    """
+    lab = make_lab(uplinks=2, max_clones=8, nat=getattr(request, "param", ()))
     receive_guests(lab, MAX_CLONES)
     route_all(lab)
     return lab
@@ -220,10 +223,20 @@ def test_a_replayed_spi_is_counted_and_dropped(place: Lab) -> None:
     assert lost[0] <= 2
 
 
-def test_honest_moves_under_forged_sources(place: Lab) -> None:
+@pytest.mark.parametrize(
+    ("place", "forged"),
+    [
+        ((), 20_000),
+        pytest.param((), 100_000, marks=LONG),
+        pytest.param(("eth0", "wlan0"), 100_000, marks=LONG),
+    ],
+    ids=["some", "many", "many, behind a NAT"],
+    indirect=["place"],
+)
+def test_honest_moves_under_forged_sources(place: Lab, forged: int) -> None:
     """20 moves to addresses nobody announced, while ESP with the same SPI comes from everywhere.
 
-    Whoever is refused was forged, and the pings go on.
+    Each move is made in another part of that. Whoever is refused was forged, and the pings go on.
     """
     honest = Peer(place, HONEST, "wlan0")
     with watching(place, "drop") as watcher:
@@ -231,15 +244,20 @@ def test_honest_moves_under_forged_sources(place: Lab) -> None:
         spi = int(honest.at_gateway()[0].children[0].spi_in, 16)
         watcher.sees(lambda g: g.sources.known == 1)
         addresses = [add_address(place, ("wlan0", "eth0")[n % 2], 150 + n) for n in range(20)]
+        seen_as = translate(place, addresses) if place.topology.wish.nat else addresses
         full_before = full(place, [GATEWAY])
         with counted(place, vip) as lost, forging(place, [spi], addresses=100_000, rate=2000):
             watcher.sees(lambda g: g.sources.spread_packets > 100)
-            for address in addresses:
+            for number, (address, seen) in enumerate(zip(addresses, seen_as, strict=True), 1):
                 honest.move(honest.root, address)
-                watcher.sees(lambda _, at=address: _is_at(watcher, HONEST, at))
-            watcher.sees(lambda g: g.sources.spread_packets > FORGED)
-        refused = re.findall(r"ESP of \S+ [0-9a-f]+ from ([0-9.]+), is dropped", watcher.said())
-        assert not set(refused) & set(addresses)
+                watcher.sees(lambda _, at=seen: _is_at(watcher, HONEST, at))
+                due = forged * number // len(addresses)
+                watcher.sees(lambda g, due=due: g.sources.spread_packets > due)
+        refused = re.findall(
+            r"ESP of \S+ [0-9a-f]+ from ([0-9.]+), is dropped", watcher.log.read_text()
+        )
+        assert refused
+        assert not set(refused) & set(seen_as)
         assert watcher.gateway.sources.refused <= 8
         assert watcher.resident_mb() < 150
     # one in forty of what comes to the gateway is a ping: its share of what found a socket full

@@ -12,6 +12,7 @@ from vici_mif.core.model import Sa
 from vici_mif.core.status import FamilyStatus, GatewayStatus
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.lab import Lab
+from vici_mif.lab.namespaces import add_addresses
 from vici_mif.lab.topology import bare, family, pick
 
 HONEST, HOSTILE = "honest.lab.example", "hostile.lab.example"
@@ -174,3 +175,25 @@ def add_address(lab: Lab, link: str, number: int) -> str:
     new = f"{bare(own).rpartition('.')[0]}.{number}"
     lab.client.exec(["ip", "address", "add", f"{new}/24", "dev", link])
     return new
+
+
+def translate(lab: Lab, addresses: list[str]) -> list[str]:
+    """Each of them behind a NAT with an address and a port of its own there: what others see.
+
+    Who forges is not behind that box: what it tracks has no room for all of his addresses.
+    """
+    outside = lab.topology.gateway_wires[0].a
+    net = bare(pick(outside.addresses, 4)).rpartition(".")[0]
+    seen = [f"{net}.{150 + number}" for number in range(len(addresses))]
+    add_addresses(lab.router.namespace, outside.name, [f"{each}/32" for each in seen])
+    rules = "".join(
+        f"  ip saddr {address} udp sport 1-65535 snat to {to}:{40000 + number}\n"
+        for number, (address, to) in enumerate(zip(addresses, seen, strict=True))
+    )
+    text = (
+        "table ip others-nat {\n"
+        " chain forged { type filter hook output priority raw; ip saddr 11.0.0.0/8 notrack; }\n"
+        f" chain honest {{\n  type nat hook postrouting priority srcnat - 1;\n{rules} }}\n}}\n"
+    )
+    lab.router.exec(["nft", "-f", "-"], stdin=text)
+    return seen
