@@ -22,7 +22,7 @@ from vici_mif.lab.errors import LabError
 from vici_mif.lab.hosts import Host
 from vici_mif.lab.installation import default_prefix
 from vici_mif.lab.lab import Lab, Setup
-from vici_mif.lab.measure import figures
+from vici_mif.lab.measure import figures, lag
 from vici_mif.lab.measure.bench import Say
 from vici_mif.lab.measure.figures import Figure
 from vici_mif.lab.topology import Wish, bare
@@ -32,8 +32,6 @@ SIDE_BY_SIDE = 8
 """Peers that build up at the same time."""
 BUILD_PATIENCE = 1200.0
 PATIENCE = 120.0
-LAG_DELAY = 0.02
-"""Seconds between two questions that the loop answers at once."""
 WATCHED = 30.0
 """Seconds in which the loop is watched while IKE SAs are rekeyed."""
 REKEYED = 200
@@ -171,14 +169,8 @@ class Crowd:
     # --- the controller ------------------------------------------------------------
 
     async def lag_during(self, act: Callable[[], Coroutine[Any, Any, None]]) -> list[float]:
-        """Seconds until the loop answers, again and again until something is done."""
-        work = asyncio.create_task(act())
-        found = []
-        while not work.done():
-            found.append(await asyncio.to_thread(self._timed, "nothing"))
-            await asyncio.sleep(LAG_DELAY)
-        await work
-        return found
+        """Seconds until the loop answers what it can answer at once, until something is done."""
+        return await lag.during(act, lambda: self._ask("nothing"))
 
     async def until_all_are_seen(self) -> None:
         wanted, deadline = self.peers * TUNNELS, time.monotonic() + PATIENCE
