@@ -67,7 +67,7 @@ def test_every_key_is_on_its_page() -> None:
 def test_roff_has_nothing_to_complain(page: str) -> None:
     """groff with all warnings."""
     if shutil.which("groff") is None:
-        pytest.skip("needs groff: package groff-base")
+        pytest.skip("needs groff: scripts/packages check")
     argv = ["groff", "-man", "-Tutf8", "-ww", "-z", str(SHARE / page)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if "can't find" in done.stderr or "cannot find" in done.stderr:
@@ -107,7 +107,7 @@ def test_bash_completes(typed: list[str], expected: list[str]) -> None:
 def test_zsh_understands_it() -> None:
     """`zsh -n`."""
     if shutil.which("zsh") is None:
-        pytest.skip("needs zsh")
+        pytest.skip("needs zsh: scripts/packages check")
     subprocess.run(["zsh", "-n", str(SHARE / COMPLETIONS[1])], check=True)
 
 
