@@ -60,9 +60,72 @@ def test_series_lists_every_patch_in_order(directory: Path) -> None:
 @each_series
 def test_a_cover_letter_names_each_patch(directory: Path) -> None:
     """What each does stands in README.md."""
-    letter = (directory / "README.md").read_text()
-    missing = [p.subject for p in whole(directory).patches if p.subject not in letter]
+    text = letter(directory)
+    missing = [p.subject for p in whole(directory).patches if p.subject not in text]
     assert missing == []
+
+
+def rows(directory: Path) -> dict[str, tuple[str, ...]]:
+    """The table of a cover letter: what stands behind a patch's number and subject."""
+    lines = re.findall(r"^\| (\d{4} \| .+?) \| (\d.*) \|$", letter(directory), re.M)
+    return {about: tuple(cells.split(" | ")) for about, cells in lines}
+
+
+def letter(directory: Path) -> str:
+    return (directory / "README.md").read_text()
+
+
+def row(patch: Patch) -> str:
+    return f"{patch.name[:4]} | {patch.subject}"
+
+
+@each_series
+def test_the_table_counts_rightly(directory: Path) -> None:
+    """Files, lines added and removed of each patch, by git's own count."""
+    counted = {}
+    for patch in whole(directory).patches:
+        argv = ["git", "apply", "--numstat", str(directory / patch.name)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        files = [line.split()[:2] for line in done.stdout.splitlines()]
+        added, removed = (sum(map(int, column)) for column in zip(*files, strict=True))
+        counted[row(patch)] = (str(len(files)), str(added), str(removed))
+    assert {about: cells[:3] for about, cells in rows(directory).items()} == counted
+
+
+def changed(patch: Patch) -> list[str]:
+    """Its lines without those around them, and in which files."""
+    return re.findall(r"^[+-].*", patch.text.removeprefix(patch.header), re.M)
+
+
+@pytest.mark.parametrize(("older", "newer"), [("6.0.1", "6.1.0"), ("5.9.8", "6.0.1")])
+def test_what_differs_from_the_next_release_is_recorded(older: str, newer: str) -> None:
+    """Same subjects, same order; the table says which lines are, the prose what is only here."""
+    ours, theirs = (whole(default_patches() / release).patches for release in (older, newer))
+    known = {patch.subject: changed(patch) for patch in theirs}
+    same = {True: "yes", False: "no"}
+    found = {
+        row(p): same[known[p.subject] == changed(p)] if p.subject in known else "only here"
+        for p in ours
+    }
+    text = letter(default_patches() / older)
+    assert f"| same lines as on {newer} |" in text
+    assert {about: cells[3] for about, cells in rows(default_patches() / older).items()} == found
+
+    assert [p.subject for p in ours if p.subject in known] == list(known)
+    new = {p.subject for p in ours} - set(known)
+    differs = text.partition(f"## What differs from {newer}\n")[2].partition("\n## ")[0]
+    assert {subject for subject in new if f"*{subject}*" not in " ".join(differs.split())} == set()
+
+
+CONDITION = re.compile(r"^\+[ \t]*#[ \t]*((?:el)?if.*)", re.M)
+OF_STRONGSWAN = re.compile(r"ifdef (ME|USE_IKEV2)|ifndef [A-Z_]+_H_")
+"""How it is built without the mediation extension or IKEv2, and guards of headers."""
+
+
+@each_patch
+def test_nothing_is_conditional_for_a_release(patch: Patch) -> None:
+    """There is a series for each: no `#if` for the version of strongSwan, or of what it uses."""
+    assert [c for c in CONDITION.findall(patch.text) if not OF_STRONGSWAN.fullmatch(c)] == []
 
 
 @each_patch
@@ -174,6 +237,17 @@ def test_it_applies_without_fuzz(
     """To Debian's source package, by patch as dpkg-source does it and by git am."""
     found = whole(directory)
     way(found, laid_out(touched(directory, with_debian=True), tmp_path))
+
+
+@pytest.mark.build
+@each_series
+def test_the_cover_letter_sums_it_up(directory: Path, tmp_path: Path) -> None:
+    """What all patches together change, as git tells it: lines that change twice count once."""
+    by_git(whole(directory), laid_out(touched(directory, with_debian=True), tmp_path))
+    first = f"HEAD~{len(whole(directory).patches)}"
+    argv = ["git", "diff", "--shortstat", first]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"\nTogether: {done.stdout.strip()}.\n" in letter(directory)
 
 
 @pytest.mark.build
