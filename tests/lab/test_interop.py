@@ -121,27 +121,32 @@ def test_what_others_said_is_text(found: Results, tmp_path: Path) -> None:
 
 
 CHROMIUM = shutil.which("chromium")
-MEASURE = """<script>
-addEventListener("load", () => {
-  const cell = document.querySelector("section.cell:target");
-  const style = getComputedStyle(document.body);
-  document.body.innerHTML = JSON.stringify({
-    wide: document.documentElement.scrollWidth, window: innerWidth,
+FRAME = """<!doctype html><iframe src="{page}" width="{width}" height="{height}"
+ style="border: 0"></iframe><script>
+addEventListener("load", () => {{
+  const page = frames[0], root = page.document.documentElement;
+  const cell = page.document.querySelector("section.cell:target");
+  const style = page.getComputedStyle(page.document.body);
+  document.body.innerHTML = JSON.stringify({{
+    wide: root.scrollWidth, room: root.clientWidth, window: page.innerWidth,
     shown: cell ? cell.id : null, paper: style.backgroundColor, ink: style.color,
-    dark: matchMedia("(prefers-color-scheme: dark)").matches});
-});
+    dark: page.matchMedia("(prefers-color-scheme: dark)").matches}});
+}});
 </script>"""
+"""No window of a desk is as narrow as a phone; a frame is, and the page is as it was written."""
 
 
 def _look(html: Path, where: str, size: str, *options: str) -> dict[str, object]:
     """What a real browser made of the page, opened as a file."""
     assert CHROMIUM
-    target = html.with_name("measured.html")
-    target.write_text(html.read_text().replace("</body>", f"{MEASURE}</body>"))
+    width, _, height = size.partition(",")
+    around = html.with_name("around.html")
+    around.write_text(FRAME.format(page=html.name + where, width=width, height=height))
     profile = f"--user-data-dir={html.parent / 'profile'}"
     done = subprocess.run(
         [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", profile, *options,
-         f"--window-size={size}", "--dump-dom", f"file://{target}{where}"],
+         "--allow-file-access-from-files", "--window-size=1400,1000", "--dump-dom",
+         f"file://{around}"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -154,7 +159,7 @@ def _look(html: Path, where: str, size: str, *options: str) -> dict[str, object]
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Debian's package chromium")
-@pytest.mark.parametrize("size", ["500,900", "1280,900"])
+@pytest.mark.parametrize("size", ["360,800", "390,844", "1280,900"])
 def test_in_a_browser(found: Results, tmp_path: Path, size: str) -> None:
     """On a phone and on a desk nothing is wider than the window; a cell opens by its link."""
     html = page.write(found, tmp_path)
@@ -164,7 +169,12 @@ def test_in_a_browser(found: Results, tmp_path: Path, size: str) -> None:
 
     assert (matrix["shown"], opened["shown"]) == (None, cell)
     for look in (matrix, opened):
-        assert int(str(look["wide"])) <= int(str(look["window"]))
+        assert str(look["window"]) == size.partition(",")[0]
+        assert int(str(look["wide"])) <= int(str(look["room"]))
+    # without this a phone takes the page for one of a desk, and shows it small
+    assert (
+        '<meta name="viewport" content="width=device-width, initial-scale=1">' in html.read_text()
+    )
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Debian's package chromium")
