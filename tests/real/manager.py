@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real systemd on a lab's client: process 1 of a process namespace, with only our units.
 
-/etc and /var are overlays whose changes go with it, and the machine's own units stay out of sight.
+/etc and /var are overlays whose changes go with it, and the machine's own units stay out of sight:
+what is enabled goes into an empty /etc/systemd/system.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ for each in etc var; do
         -o lowerdir=/$each,upperdir=/run/over/$each,workdir=/run/over/$each-work /$each
 done
 mount -t tmpfs tmpfs /tmp
+mkdir -p /etc/systemd/system && mount -t tmpfs tmpfs /etc/systemd/system
 mount -t tmpfs tmpfs /sys/fs/cgroup
 if [ "$1" = cgroup2 ]; then
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -58,7 +60,8 @@ else
 fi
 mkdir -p /etc/vici-mif && cp /run/config.yaml /etc/vici-mif/config.yaml
 echo "vici-mif:x:{READERS}:" >> /etc/group
-export container=other SYSTEMD_UNIT_PATH=/run/units SYSTEMD_LOG_TARGET=console
+export container=other SYSTEMD_UNIT_PATH=/etc/systemd/system:/run/units
+export SYSTEMD_LOG_TARGET=console
 exec setpriv --bounding-set={LOST} {SYSTEMD} --system --unit=multi-user.target --show-status=no
 """
 
@@ -82,8 +85,12 @@ class Manager:
         """One property of a unit."""
         return self.systemctl("show", "--value", "--property", name, unit).stdout.strip()
 
+    def write(self, path: str, text: str) -> None:
+        """A file, as that systemd sees files."""
+        self.run("sh", "-c", f"printf %s {shlex.quote(text)} > {path}")
+
     def configure(self, text: str) -> None:
-        self.run("sh", "-c", f"printf %s {shlex.quote(text)} > /etc/vici-mif/config.yaml")
+        self.write("/etc/vici-mif/config.yaml", text)
 
     def main_pid(self) -> int:
         """Of the controller, as the machine counts."""

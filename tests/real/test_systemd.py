@@ -23,6 +23,19 @@ HQ = "hq: {links: [eth0, wlan0], hold_down: 2s, probe: {targets: [10.100.0.2]}}"
 SERVER = "10.100.0.2"
 CAPABILITIES = {"cap_chown": 0, "cap_net_admin": 12, "cap_net_raw": 13}
 
+GUARD = "vici-mif-guard.service"
+NETWORKING = """\
+[Unit]
+DefaultDependencies=no
+After=network-pre.target
+Wants=network-pre.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=sh -c 'nft list tables > /run/seen-by-networking'
+"""
+"""Stands for what brings links up: it is told what the firewall holds then."""
+
 
 @pytest.fixture
 def host(make_lab: MakeLab) -> Iterator[Manager]:
@@ -99,7 +112,11 @@ def reloads(host: Manager) -> None:
 
 
 def test_the_guard_before_the_network(make_lab: MakeLab) -> None:
-    """What the controller laid is laid again by the other unit, before any controller runs."""
+    """What the controller laid is laid again by the other unit, before any controller runs.
+
+    Enabled and pulled in by the boot's own target, beside what brings the links up: that one finds
+    it laid.
+    """
     lab = make_lab(uplinks=2, profile=Profile.SITE)
     with manager(lab, "hq: {links: [eth0, wlan0]}") as host:
         host.systemctl("start", "vici-mif.service")
@@ -108,8 +125,17 @@ def test_the_guard_before_the_network(make_lab: MakeLab) -> None:
         assert host.systemctl("stop", "vici-mif.service").returncode == 0
         lab.client.exec(["nft", "flush", "ruleset"])
 
-        done = host.systemctl("start", "vici-mif-guard.service")
+        host.write("/etc/systemd/system/networking.service", NETWORKING)
+        assert host.systemctl("enable", "vici-mif-guard.service").returncode == 0
+        assert host.systemctl("daemon-reload").returncode == 0
+
+        done = host.systemctl("start", "sysinit.target", "networking.service")
 
         assert done.returncode == 0, host.said()
-        assert "vici_mif" in lab.client.exec(["nft", "list", "tables"]).stdout
-        assert host.shown("ActiveState", "vici-mif-guard.service") == "active"
+        assert host.shown("ActiveState", GUARD) == "active"
+        assert "vici_mif" in host.run("cat", "/run/seen-by-networking").stdout
+        laid, network, links = (
+            int(host.shown("ActiveEnterTimestampMonotonic", unit))
+            for unit in (GUARD, "network-pre.target", "networking.service")
+        )
+        assert 0 < laid <= network <= links
