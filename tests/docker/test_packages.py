@@ -277,6 +277,35 @@ def test_up_from_debians_package_and_back(packages: tuple[str, Packages], tmp_pa
         assert client.run("dpkg --audit") == ""
 
 
+def test_purged_it_leaves_nothing(packages: tuple[str, Packages], tmp_path: Path) -> None:
+    """No file that was not there before, no package half removed, no settings of a removed one."""
+    suite, built = packages
+    with host(suite, "purged", "10.5.0.1", tmp_path / "vici") as clean:
+        before = paths(clean)
+        offer(clean, built)
+        clean.run(f"{APT} install {NAMES}")
+        assert clean.versions() == {built.version}
+        brought = set(clean.run(f"dpkg -L {NAMES}").split()) - before
+        assert {"/usr/sbin/charon-systemd", "/etc/strongswan.conf"} <= brought & paths(clean)
+
+        clean.run("rm -r /srv/vici-mif")
+        clean.run("rm /etc/apt/sources.list.d/vici-mif.list /etc/apt/preferences.d/vici-mif")
+        clean.run(f"{APT} purge {NAMES}")
+        clean.run(f"{APT} purge --auto-remove")
+        assert sorted(paths(clean) & brought) == []
+        assert sorted(paths(clean) - before) == []
+        assert clean.run("dpkg --audit") == ""
+        left = clean.run("dpkg-query -W -f '${Package} ${db:Status-Abbrev} ${Version}\\n'")
+        assert [line for line in left.splitlines() if "swan" in line or "+mif" in line] == []
+
+
+def paths(at: Host) -> set[str]:
+    """Everything on the disk but what apt and dpkg note, and what is made from what is there."""
+    notes = "/var/lib/apt /var/lib/dpkg /var/cache /var/log /proc /sys /dev /run /tmp"
+    pruned = " -o ".join(f"-path {each}" for each in notes.split())
+    return set(at.run(f"find / -xdev \\( {pruned} \\) -prune -o -print").splitlines())
+
+
 def no_clones(client: Host) -> None:
     """Debian's charon knows no such command."""
     with pytest.raises(SessionException):
