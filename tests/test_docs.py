@@ -61,6 +61,14 @@ def test_what_the_readme_tells_to_type_is_typed() -> None:
         assert f'readme.commands("{heading}")' in (ROOT / file).read_text(), heading
 
 
+def test_what_the_readme_tells_in_a_sentence_is_run() -> None:
+    """By the tests that are named: their words stand there as arguments."""
+    assert readme.inline("Adopt it") == list(readme.RUN_BY)
+    for command, file in readme.RUN_BY.items():
+        words = ", ".join(f'"{word}"' for word in command.split()[1:])
+        assert words in (ROOT / file).read_text(), command
+
+
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """A relative link names a file that is there."""
