@@ -25,6 +25,7 @@ from tests.real.watcher import (
     HONEST,
     HOSTILE,
     INSIDE,
+    SECRET,
     Peer,
     Watcher,
     add_address,
@@ -124,6 +125,26 @@ def test_a_limit_is_a_limit_and_is_reported(place: Lab) -> None:
         assert any("limit" in f.why for f in told)
         (quiet,) = watcher.family(HONEST)
         assert (quiet.refused, quiet.tunnels) == (0, 1)
+    assert lost[0] <= 2
+
+
+@pytest.mark.parametrize("identity", ["fqdn:#610062", "keyid:#"], ids=["NUL", "empty"])
+def test_whatever_a_peer_calls_itself_its_logout_harms_nobody(place: Lab, identity: str) -> None:
+    """Neither of these is equal to itself in charon; who shares a secret with all may send them."""
+    for host in ("client", "gateway"):
+        shared = {"id": "all", "type": "IKE", "data": SECRET, "owners": ["gateway.lab.example"]}
+        request(place, "load-shared", shared, host)
+        with place.host(host).strongswan_conf.open("a") as conf:
+            # or the client's charon believes that it still lacks the round that it has just done
+            conf.write("charon { multiple_authentication = no }\n")
+        request(place, "reload-settings", {}, host)
+    honest, odd = Peer(place, HONEST, "wlan0"), Peer(place, identity, "eth0", "odd")
+    with watching(place) as watcher, counted(place, honest.open()) as lost:
+        for _ in range(2):
+            odd.authenticate()
+            watcher.sees(lambda g: len(g.families) == 2)
+            request(place, "terminate", {"ike": odd.name})
+            watcher.sees(lambda g: [f.identity for f in g.families] == [HONEST])
     assert lost[0] <= 2
 
 

@@ -69,9 +69,9 @@ def watching(lab: Lab, check: str = "count") -> Iterator[Watcher]:
 class Peer:
     """One identity in the client's charon, with a connection of its own."""
 
-    def __init__(self, lab: Lab, identity: str, link: str) -> None:
+    def __init__(self, lab: Lab, identity: str, link: str, name: str = "") -> None:
         self.lab, self.identity, self.link = lab, identity, link
-        self.name = identity.partition(".")[0]
+        self.name = name or identity.partition(".")[0]
         self.remote = lab.topology.remote_addresses[0]
         self.vici = Vici(lab.client)
         self.root = ""
