@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.ansible.hosts import pings
+from tests.ansible.hosts import Host, pings
 from tests.ansible.plays import Run
 from tests.ansible.rollout import GATEWAY, TARGET
 from tests.ansible.site import Site
@@ -104,3 +105,40 @@ def test_only_the_programs(site: Site) -> None:
     assert "See what is held back" in ran(run)
     assert "Write connections and pools" not in ran(run)
     assert site.connections() == ["rw"]
+
+
+MARTIANS = "net.ipv4.conf.all.log_martians"
+SYSCTL_FILE = "/etc/sysctl.d/60-vici-mif.conf"
+
+
+def kernel(host: Host) -> str:
+    return host.run("sysctl", "--values", MARTIANS, check=True).out.strip()
+
+
+@pytest.fixture
+def settable(site: Site) -> Iterator[Host]:
+    """The gateway's kernel takes settings, which an engine keeps from its containers."""
+    enter = ("nsenter", "--target", str(site.gateway.pid), "--mount", "mount", "-o")
+    subprocess.run([*enter, "remount,bind,rw", "/proc/sys"], check=True)
+    before = kernel(site.gateway)
+    try:
+        yield site.gateway
+    finally:
+        site.gateway.run("sysctl", "--write", f"{MARTIANS}={before}")
+        subprocess.run([*enter, "remount,bind,ro", "/proc/sys"], check=True)
+        site.ansible.play("vici_mif.ipsec.gateways")
+
+
+def test_settings_of_the_kernel(site: Site, settable: Host) -> None:
+    """Written and in force, once."""
+    before = site.tunnels()
+    wish: dict[str, Any] = {"net.ipv4.ip_forward": 1, MARTIANS: 1}
+    run = site.ansible.play("vici_mif.ipsec.gateways", gateway_sysctl=wish)
+    again = site.ansible.play("vici_mif.ipsec.gateways", gateway_sysctl=wish)
+    file, value = settable.read(SYSCTL_FILE), kernel(settable)
+
+    assert (run.code, again.code) == (0, 0), run.text + again.text
+    assert "Write the settings of the kernel" in " ".join(run.changed(GATEWAY))
+    assert file.splitlines()[-2:] == ["net.ipv4.ip_forward = 1", f"{MARTIANS} = 1"]
+    assert (again.changed(GATEWAY), value) == ([], "1")
+    assert site.tunnels() == before
