@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from tests.ansible.hosts import Host, pings
 from tests.ansible.rollout import CLIENT, TARGET
 from tests.ansible.site import Site
 from tests.ansible.test_rollout import wished
+from tests.namespace import eventually
 
 pytestmark = pytest.mark.long
 
@@ -21,6 +25,7 @@ MODES = {
     f"{SWANCTL}vici-mif-secrets.conf": "400 nobody root",
 }
 """What an operator or an older role has made of them."""
+RULES = re.compile(r"^1[56]\d:.*\n", re.MULTILINE)
 
 
 def mode(host: Host, path: str) -> str:
@@ -61,3 +66,71 @@ def test_a_file_of_another_mode_is_kept(site: Site) -> None:
     assert mode(site.client, f"{SWANCTL}vici-mif-secrets.conf") == "600 root root"
     assert site.tunnels() == before
     assert counted["received"] == counted["sent"]
+
+
+@pytest.fixture
+def bare(site: Site) -> Iterator[Host]:
+    """The client without a controller; afterwards with it again."""
+    client = site.client
+    client.run("systemctl", "disable", "--now", "vici-mif", check=True)
+    client.run("vici-mif", "down", check=True)
+    client.run("vici-mif", "up")
+    client.run("rm", "/etc/vici-mif/config.yaml", check=True)
+    try:
+        yield client
+    finally:
+        run = site.ansible.play("vici_mif.ipsec.clients")
+        assert run.code == 0, run.text
+        # a tunnel that was open before was given one inner address
+        client.run("vici-mif", "peer", "revoke", "hq")
+        eventually(site.settled, 90)
+
+
+def ours(host: Host) -> str:
+    """Tables, rules and routes of the controller in the kernel, and orders that wait for it."""
+    tables = host.run("nft", "list", "tables", check=True).out
+    rules = RULES.findall(host.run("ip", "rule", check=True).out)
+    routes = host.run("ip", "route", "show", "table", "all", "proto", "77", check=True).out
+    orders = json.loads(host.read("/var/lib/vici-mif/orders.json"))["orders"]
+    return tables + "".join(rules) + routes + "".join(order["kind"] for order in orders)
+
+
+def test_a_first_controller_leaves_nothing(site: Site, bare: Host) -> None:
+    """One of its peers is nobody: the tunnel from before is back, nothing is in its way."""
+    bare.run("swanctl", "--initiate", "--ike", "hq", "--child", "net", check=True)
+    controller, more = wished("client", "controller"), wished("client", "connections")
+    controller["connections"]["other"] = controller["connections"]["hq"]
+    more["other"] = {**more["hq"], "children": {"net": {"remote_ts": "10.101.0.0/16"}}}
+    more["other"]["remote"] = {"auth": "psk", "id": "nobody.example.org"}
+    run = site.ansible.play(
+        "vici_mif.ipsec.clients",
+        client_controller=controller,
+        client_connections=more,
+        client_gate_retries=5,
+    )
+
+    assert "Wait for the paths: " in run.failures(CLIENT)
+    assert run.failures(CLIENT).strip().endswith("The configuration from before is in force again.")
+    assert bare.run("test", "-e", "/etc/vici-mif/config.yaml").code == 1
+    assert bare.run("systemctl", "is-enabled", "vici-mif").out.strip() == "disabled"
+    assert ours(bare) == ""
+    (tunnel,) = site.info(CLIENT)["tunnels"]
+    assert (tunnel["connection"], tunnel["cloned"]) == ("hq", False)
+    assert bare.run("ping", "-c", "3", TARGET).code == 0
+
+
+def test_a_charon_that_does_not_run_is_not_asked(site: Site, bare: Host) -> None:
+    """As on a host that is new: the mark names what was wrong, and the files are back."""
+    bare.run("systemctl", "stop", "strongswan", check=True)
+    file = f"{SWANCTL}vici-mif.conf"
+    before = bare.read(file)
+    more = wished("client", "connections")
+    more["hq"]["dpd_delay"] = "30s"
+    run = site.ansible.play(
+        "vici_mif.ipsec.clients", client_controller=refused(), client_connections=more
+    )
+
+    assert "linkz" in run.failures(CLIENT)
+    assert "The configuration from before is in force again." in run.failures(CLIENT)
+    assert bare.read(file) == before
+    assert bare.run("sh", "-c", f"ls {SWANCTL} | grep -c '~'").out.strip() == "0"
