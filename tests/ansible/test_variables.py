@@ -111,8 +111,8 @@ MARTIANS = "net.ipv4.conf.all.log_martians"
 SYSCTL_FILE = "/etc/sysctl.d/60-vici-mif.conf"
 
 
-def kernel(host: Host) -> str:
-    return host.run("sysctl", "--values", MARTIANS, check=True).out.strip()
+def kernel(host: Host, key: str = MARTIANS) -> str:
+    return host.run("sysctl", "--values", key, check=True).out.strip()
 
 
 @pytest.fixture
@@ -130,15 +130,25 @@ def settable(site: Site) -> Iterator[Host]:
 
 
 def test_settings_of_the_kernel(site: Site, settable: Host) -> None:
-    """Written and in force, once."""
-    before = site.tunnels()
+    """Written and in force, once; a run that fails takes them back, its patterns too."""
+    before, loose = site.tunnels(), kernel(settable, "net.ipv4.conf.up0.rp_filter")
     wish: dict[str, Any] = {"net.ipv4.ip_forward": 1, MARTIANS: 1}
     run = site.ansible.play("vici_mif.ipsec.gateways", gateway_sysctl=wish)
     again = site.ansible.play("vici_mif.ipsec.gateways", gateway_sysctl=wish)
     file, value = settable.read(SYSCTL_FILE), kernel(settable)
+    broken = wished("gateway", "connections")
+    broken["rw"]["remote_adrs"] = "192.0.2.2"
+    other = {MARTIANS: 0, "net.ipv4.conf.up*.rp_filter": 1 if loose != "1" else 2}
+    failed = site.ansible.play(
+        "vici_mif.ipsec.gateways", gateway_sysctl=other, gateway_connections=broken
+    )
 
     assert (run.code, again.code) == (0, 0), run.text + again.text
     assert "Write the settings of the kernel" in " ".join(run.changed(GATEWAY))
     assert file.splitlines()[-2:] == ["net.ipv4.ip_forward = 1", f"{MARTIANS} = 1"]
     assert (again.changed(GATEWAY), value) == ([], "1")
+    assert failed.task(GATEWAY, "Apply the kernel's settings")["rc"] == 0
+    assert "The configuration from before is in force again." in failed.failures(GATEWAY)
+    assert settable.read(SYSCTL_FILE) == file
+    assert (kernel(settable), kernel(settable, "net.ipv4.conf.up0.rp_filter")) == ("1", loose)
     assert site.tunnels() == before
