@@ -12,7 +12,7 @@ import pytest
 
 from tests.ansible.hosts import Host, pings
 from tests.ansible.plays import Run
-from tests.ansible.rollout import GATEWAY, TARGET
+from tests.ansible.rollout import CLIENT, GATEWAY, SETTINGS, TARGET
 from tests.ansible.site import Site
 from tests.ansible.test_rollout import FILES, wished
 from tests.namespace import eventually
@@ -105,6 +105,33 @@ def test_only_the_programs(site: Site) -> None:
     assert "See what is held back" in ran(run)
     assert "Write connections and pools" not in ran(run)
     assert site.connections() == ["rw"]
+
+
+PASSWORD = "c0rrect-h0rse"
+
+
+def test_passwords_in_settings_are_not_shown(site: Site) -> None:
+    """Of a RADIUS server, and as the argument of a hook: in no difference, nor to other users."""
+    before = site.tunnels()
+    settings = {"plugins": {**SETTINGS["plugins"], "eap-radius": {"secret": PASSWORD}}}
+    controller = wished("client", "controller")
+    controller["daemon"] = {"hooks": {"on_path_change": f"/bin/true {PASSWORD}"}}
+    gateways = site.ansible.play("vici_mif.ipsec.gateways", "--diff", gateway_settings=settings)
+    clients = site.ansible.play("vici_mif.ipsec.clients", "--diff", client_controller=controller)
+    back = site.ansible.roll_out("--diff")
+
+    assert "Write the settings of charon" in " ".join(gateways.changed(GATEWAY))
+    assert gateways.task(GATEWAY, "Let charon read strongswan.conf again")["rc"] == 0
+    assert "Write what the controller is to do" in " ".join(clients.changed(CLIENT))
+    for run in (gateways, clients, *back.values()):
+        assert run.code == 0, run.text
+        assert PASSWORD not in run.text
+    for host, path in (
+        (site.gateway, "/etc/strongswan.d/vici-mif.conf"),
+        (site.client, "/etc/vici-mif/config.yaml"),
+    ):
+        assert host.run("stat", "-c", "%a %U", path).out.split() == ["600", "root"]
+    assert site.tunnels() == before
 
 
 MARTIANS = "net.ipv4.conf.all.log_martians"
