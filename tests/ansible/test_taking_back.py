@@ -134,3 +134,39 @@ def test_a_charon_that_does_not_run_is_not_asked(site: Site, bare: Host) -> None
     assert "The configuration from before is in force again." in run.failures(CLIENT)
     assert bare.read(file) == before
     assert bare.run("sh", "-c", f"ls {SWANCTL} | grep -c '~'").out.strip() == "0"
+
+
+@pytest.fixture
+def away(site: Site) -> Iterator[None]:
+    """The gateway is in maintenance."""
+    site.gateway.run("systemctl", "stop", "strongswan", check=True)
+    try:
+        eventually(lambda: site.status()["peers"][0]["state"] == "down", 60)
+        yield
+    finally:
+        site.gateway.run("systemctl", "start", "strongswan", check=True)
+        site.ansible.play("vici_mif.ipsec.clients")
+        eventually(site.settled, 120)
+
+
+def test_a_peer_that_was_down_may_stay_so(site: Site, away: None) -> None:
+    """What has nothing to do with it stays changed, and the run says who is away; a second peer
+    that does not come up is worse than before."""
+    controller, more = wished("client", "controller"), wished("client", "connections")
+    controller["connections"]["hq"]["hold_down"] = "7s"
+    changed = site.ansible.play("vici_mif.ipsec.clients", client_controller=controller)
+    file = site.client.read("/etc/vici-mif/config.yaml")
+    controller["connections"]["other"] = controller["connections"]["hq"]
+    more["other"] = more["hq"]
+    second = site.ansible.play(
+        "vici_mif.ipsec.clients",
+        client_controller=controller,
+        client_connections=more,
+        client_gate_retries=5,
+    )
+
+    assert changed.code == 0, changed.text
+    assert changed.task(CLIENT, "Say which are not up, as before")["msg"].startswith("hq: ")
+    assert "7s" in file
+    assert "peer other " in second.failures(CLIENT)
+    assert site.client.read("/etc/vici-mif/config.yaml") == file
