@@ -77,3 +77,25 @@ def test_a_broken_variable_fails_before_anything_is_done(ansible: Ansible, role:
         "localhost"
     )
     assert [result.task for result in run.results["localhost"] if not result.failed] == []
+
+
+def test_who_is_not_reached_any_more_is_named(ansible: Ansible) -> None:
+    """One was drained before it went: its peer stays drained. The other never was."""
+    gone = dict.fromkeys(("branch1", "branch2"), "hq")
+    left = [{"item": {"key": "branch1"}}, {"item": {"key": "branch2"}, "unreachable": True}]
+    role = {"name": "vici_mif.ipsec.base", "tasks_from": "return.yml"}
+    task = {
+        "ansible.builtin.import_role": role,
+        "vars": {"base_clients": gone, "base_left": {"results": left}},
+    }
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]
+    (ansible.directory / "returning.yml").write_text(json.dumps(play))
+    groups = ansible.directory / "unreached.yml"
+    hosts = {name: {"ansible_host": "127.0.0.1", "ansible_port": 1} for name in gone}
+    closed = {"ansible_connection": "ssh"}
+    groups.write_text(json.dumps({"clients": {"hosts": hosts, "vars": closed}}))
+    run = ansible.play("returning.yml", "-i", str(groups))
+
+    said = run.task("localhost", "Say who stays drained")["msg"]
+    assert "branch1, peer hq." in said
+    assert "branch2" not in said
