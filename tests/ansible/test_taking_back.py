@@ -111,9 +111,9 @@ def test_a_first_controller_leaves_nothing(site: Site, bare: Host) -> None:
 
     assert "Wait for the paths: " in run.failures(CLIENT)
     assert run.failures(CLIENT).strip().endswith("The configuration from before is in force again.")
+    assert ours(bare) == ""
     assert bare.run("test", "-e", "/etc/vici-mif/config.yaml").code == 1
     assert bare.run("systemctl", "is-enabled", "vici-mif").out.strip() == "disabled"
-    assert ours(bare) == ""
     (tunnel,) = site.info(CLIENT)["tunnels"]
     assert (tunnel["connection"], tunnel["cloned"]) == ("hq", False)
     assert bare.run("ping", "-c", "3", TARGET).code == 0
