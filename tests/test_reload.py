@@ -232,6 +232,31 @@ def test_a_peer_that_is_renamed_waits_for_the_tables_of_the_old_one() -> None:
     assert world.stored == ()
 
 
+@pytest.mark.parametrize("name", ["", "f"])
+def test_a_peer_that_waits_for_tables_takes_the_order_down(name: str) -> None:
+    """It does not come up once they are free, until that is taken back."""
+    world = five()
+    world.configure(crowd("hq", "b", "c", "d", "f"))
+    assert "f" in world.planner.names
+    world.feed(e.OrderGiven(OrderKind.DOWN, name, "2026-01-01T00:00:00Z"))
+    world.run(15)
+    assert peers(world)["f"] == "down"
+    assert peers(world)["hq"] == ("down" if not name else "up")
+    world.feed(e.OrderCleared(kind=OrderKind.DOWN, peer=name))
+    world.run(15)
+
+    assert peers(world) == dict.fromkeys(["hq", "b", "c", "d", "f"], "up")
+
+
+def test_a_peer_that_waits_for_tables_has_no_path_to_drain() -> None:
+    """Who asks is told what it waits for."""
+    world = five()
+    world.configure(crowd("hq", "b", "c", "d", "f"))
+    order = e.OrderGiven(OrderKind.DRAIN, "f", "2026-01-01T00:00:00Z", "eth0")
+
+    assert world.planner.refuses(order) == f"f waits: {roster.SOON}"
+
+
 def test_a_peer_for_which_the_gaps_are_too_small_says_so() -> None:
     """Places of running peers are not moved: only a restart makes one gap of two."""
     world = five()
@@ -344,6 +369,19 @@ def test_secrets_that_somebody_unloads_alone() -> None:
     for ike_id in list(world.sas):
         world.peer_deletes(ike_id)
     world.run(20)
+
+    assert world.seats() == AT_HOME
+
+
+def test_a_secret_whose_file_is_gone_is_still_charons() -> None:
+    """A refusal that passes, of a gateway in trouble: what cannot be loaded again is not needed."""
+    world = up(INLINE.format("4h"), connection=None).run(30)
+    world.secrets_missing = world.gateway.refuses = True
+    for ike_id in list(world.sas):
+        world.peer_deletes(ike_id)
+    world.run(20)
+    world.gateway.refuses = False
+    world.run(70)
 
     assert world.seats() == AT_HOME
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.namespace import eventually, own_namespace
+from vici_mif.core.events import Ticked
 from vici_mif.shell import places, tasks
 from vici_mif.shell.daemon import Daemon, Settings
 from vici_mif.shell.log import Log
@@ -72,6 +73,17 @@ async def ended() -> None:
     """An edge that should run for ever."""
 
 
+def controller(folder: Path) -> Daemon:
+    """A controller with a journal, before its first fact."""
+    file = folder / "config.yaml"
+    file.write_text(
+        "version: 1\nconnections:\n  hq: {links: [eth0], on_stop: close}\n"
+        f"daemon: {{journal: {folder}/journal}}\n"
+    )
+    settings = Settings(places.read(file), str(file), str(folder / "vici"), folder, folder)
+    return Daemon(settings, Log(verbose=False))
+
+
 @pytest.mark.parametrize(
     ("begin", "mistake"),
     [
@@ -85,13 +97,7 @@ async def test_a_mistake_is_no_stop(
     tmp_path: Path, begin: Callable[[Daemon], object], mistake: type[Exception]
 ) -> None:
     """In a crash nothing changes: with `on_stop: close`, too, nothing is closed."""
-    file = tmp_path / "config.yaml"
-    file.write_text(
-        "version: 1\nconnections:\n  hq: {links: [eth0], on_stop: close}\n"
-        f"daemon: {{journal: {tmp_path}/journal}}\n"
-    )
-    settings = Settings(places.read(file), str(file), str(tmp_path / "vici"), tmp_path, tmp_path)
-    daemon = Daemon(settings, Log(verbose=False))
+    daemon = controller(tmp_path)
     begin(daemon)
 
     with pytest.raises(mistake):
@@ -100,6 +106,24 @@ async def test_a_mistake_is_no_stop(
     daemon._journal.close()
 
     assert noted(tmp_path) == []
+
+
+async def test_nobody_is_answered_after_a_mistake_in_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was half done is not gone on with, also while the last actions end."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    daemon = controller(tmp_path)
+    monkeypatch.setattr("vici_mif.core.planner.Planner.handle", broken)
+    daemon._emit(Ticked())
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        await asyncio.wait_for(daemon._loop(), 10)
+    daemon._journal.close()
+
+    assert "mistake of its own" in (await daemon.asked({"ask": "status"}))["error"]
 
 
 @pytest.mark.real

@@ -101,7 +101,7 @@ def failed(peer: Peer, turn: Turn, request: Request, reason: str, text: str) -> 
         case ("auth", _):
             peer.authentication.failed(turn, peer.paths, reason, text)
             if reason == "peer-refused":
-                peer.loading.renew(turn)  # nothing tells of secrets that somebody unloaded
+                peer.loading.doubt(turn)
         case ("clone", _):
             peer.growth.failed(turn, reason, text)
         case ("move", _, int(ike_id)):

@@ -55,6 +55,11 @@ class Planner:
         """Those of the configuration, and those that are being closed."""
         return self._roster.peers
 
+    @property
+    def names(self) -> list[str]:
+        """Of the peers, and of those that wait for routing tables."""
+        return [*self.peers, *self._roster.waiting]
+
     # --- the three questions -------------------------------------------------
 
     def handle(self, event: e.Event, now: float) -> list[Action]:
@@ -81,7 +86,7 @@ class Planner:
         if event.kind is OrderKind.REVOKE_IDENTITY:
             return "" if self.config.gateway else "the configuration has no gateway"
         asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
-        said = [peer.refuses(event) for peer in asked]
+        said = [peer.refuses(event) for peer in asked] or [self._roster.refuses(event)]
         return "" if "" in said else next(iter(said), "")
 
     @property
@@ -168,7 +173,8 @@ class Planner:
         if not isinstance(event, e.OrderGiven) or event.kind is OrderKind.REVOKE_IDENTITY:
             return [event]
         asked = [p for name, p in self.peers.items() if event.peer in {"", name}]
-        return [p.addressed(self.world, event) for p in asked if not p.refuses(event)]
+        waiting = self._roster.addressed(event)
+        return [*(p.addressed(self.world, event) for p in asked if not p.refuses(event)), *waiting]
 
     def _sa_changed(self, turn: Turn, event: e.SaRekeyed | e.SaClosed) -> None:
         if isinstance(event, e.SaRekeyed):

@@ -235,6 +235,14 @@ class Daemon:
         return min([at for at in wanted if at is not None], default=None)
 
     def _feed(self, event: events.Event) -> None:
+        try:
+            self._decide(event)
+        except Exception as error:
+            self._mistake = error  # what was half done is not gone on with
+            self._emit(events.Ticked())
+            raise
+
+    def _decide(self, event: events.Event) -> None:
         if isinstance(event, events.Stopping) and self._stop_at is None:
             self._stop_at = clock.monotonic() + STOP_DELAY
         now = clock.monotonic()
@@ -285,8 +293,10 @@ class Daemon:
         peer = question.get("peer", "")
         if not isinstance(peer, str):
             return refusal("'peer' is not a name")
-        if peer and peer not in self._planner.peers:
-            known = ", ".join(self._planner.peers)
+        if self._failure:
+            return refusal("the controller ends after a mistake of its own: see its log")
+        if peer and peer not in self._planner.names:
+            known = ", ".join(self._planner.names)
             return refusal(f"no peer '{peer}' in {self._settings.config_path}; known: {known}")
         match question["ask"]:
             case "status":

@@ -43,6 +43,8 @@ class Loading:
         self._base = base
         self._loads = swan.loads(peer, inline, base) if inline is not None else ()
         self._loaded: set[int] = set()
+        self._doubted: set[int] = set()
+        """Of those, what charon may have no more."""
         self._loaded_at = 0.0
         """When the last part was."""
         self._brought: set[Undoing] = set()
@@ -55,11 +57,16 @@ class Loading:
         """True once charon has all that is inline: secrets first, the connection last."""
         if self._is_missed(turn.world):
             self._load_again(turn)
-        for part, load in enumerate(self._loads):
+        for part in range(len(self._loads)):
             if part not in self._loaded:
-                turn.ask(load_key(self._peer, part), self._make(load))
+                self._load(turn, part)
                 return False
+        for part in sorted(self._doubted):
+            self._load(turn, part)
         return True
+
+    def _load(self, turn: Turn, part: int) -> None:
+        turn.ask(load_key(self._peer, part), self._make(self._loads[part]))
 
     def _is_missed(self, world: World) -> bool:
         """It was loaded, and a look after that does not find it."""
@@ -84,6 +91,7 @@ class Loading:
     def done(self, turn: Turn, part: int, key_id: str = "", new: bool = False) -> None:
         """A part was loaded. `key_id`: of a private key; `new`: charon did not have it."""
         self._loaded.add(part)
+        self._doubted.discard(part)
         self._loaded_at = turn.now
         self._brought |= self._undoings([self._loads[part]])
         self._keys.pop(part, None)
@@ -101,8 +109,19 @@ class Loading:
 
     def renew(self, turn: Turn) -> None:
         """A file or variable has another content, or charon has it no more: all is loaded again."""
-        self._loaded.clear()
+        self._nothing_is_loaded()
         self._forget(turn, len(self._loads))
+
+    def doubt(self, turn: Turn) -> None:
+        """Nothing tells of secrets that somebody unloaded. They are loaded again, and nothing waits
+        for it: what their files had is perhaps in charon alone by now."""
+        if not self._doubted and len(self._loaded) == len(self._loads):
+            self._doubted = set(self._loaded)
+            self._forget(turn, len(self._loads))
+
+    def _nothing_is_loaded(self) -> None:
+        self._loaded.clear()
+        self._doubted.clear()
 
     def configure(self, turn: Turn, inline: InlineConnection | None) -> None:
         """What differs is loaded again; SAs that are up keep what they were made with."""
@@ -113,6 +132,7 @@ class Loading:
         keys = [(before[i], key) for i, key in self._keys.items()]
         self._keys = {i: k for i, load in enumerate(self._loads) for old, k in keys if old == load}
         self._loaded = {i for i, load in enumerate(self._loads) if load in known}
+        self._doubted.clear()
         self._forget(turn, len(before))
         if not self._loads:  # the one of this name is the operator's from now on
             self._brought.discard(("unload-conn", self._peer))
@@ -125,7 +145,7 @@ class Loading:
 
     def unload(self, turn: Turn) -> bool:
         """The peer is no longer configured: the connection first. True once all is done."""
-        self._loaded.clear()
+        self._nothing_is_loaded()
         self._keys.clear()
         self._leave_keys(turn.world)
         if held := self._held(turn.world):
@@ -176,7 +196,7 @@ class Loading:
 
     def charon_gone(self) -> None:
         """Another charon has nothing of it."""
-        self._loaded.clear()
+        self._nothing_is_loaded()
         self._keys.clear()
         self._brought.clear()
 

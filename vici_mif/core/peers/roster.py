@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from vici_mif.core.events import ConfigRead
+from dataclasses import replace
+
+from vici_mif.core.events import ConfigRead, Event, OrderGiven
+from vici_mif.core.model import OrderKind
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.peers.retired import Retired
 from vici_mif.core.requests import Request
@@ -93,6 +96,17 @@ class Roster:
         if admitted:
             turn.wake(turn.now + ADMIT_DELAY)
         self._wait(turn, config)
+
+    def refuses(self, event: OrderGiven) -> str:
+        """Why an order to a peer that waits cannot be taken; empty where it can."""
+        why = "" if event.kind is OrderKind.DOWN else self.waiting.get(event.peer, "")
+        return f"{event.peer} waits: {why}" if why else ""
+
+    def addressed(self, event: OrderGiven) -> list[Event]:
+        """The order for each of the peers that wait: they come up some day."""
+        if event.kind is not OrderKind.DOWN:
+            return []
+        return [replace(event, peer=name) for name in self.waiting if event.peer in {"", name}]
 
     def ended(self, turn: Turn, request: Request) -> None:
         """A request that is none of a peer's who is there."""
