@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ansible.hosts import Host, pings
+from tests.ansible.plays import Run
 from tests.ansible.rollout import CLIENT, TARGET
 from tests.ansible.site import Site
 from tests.ansible.test_rollout import wished
@@ -26,6 +28,30 @@ MODES = {
 }
 """What an operator or an older role has made of them."""
 RULES = re.compile(r"^1[56]\d:.*\n", re.MULTILINE)
+LTE = """\
+connections {
+  hq-lte {
+    version = 2
+    local_addrs = 198.51.100.2
+    remote_addrs = 198.51.100.1
+    vips = 0.0.0.0
+    local {
+      auth = psk
+      id = branch1.example.org
+    }
+    remote {
+      auth = psk
+      id = gateway.example.org
+    }
+    children {
+      net {
+        remote_ts = 10.100.9.0/24
+      }
+    }
+  }
+}
+"""
+"""A file of the operator's: another connection to the same gateway, that the roles do not know."""
 
 
 def mode(host: Host, path: str) -> str:
@@ -95,11 +121,34 @@ def ours(host: Host) -> str:
     return tables + "".join(rules) + routes + "".join(order["kind"] for order in orders)
 
 
-def test_a_first_controller_leaves_nothing(site: Site, bare: Host) -> None:
-    """One of its peers is nobody: the tunnel from before is back, nothing is in its way."""
-    bare.run("swanctl", "--initiate", "--ike", "hq", "--child", "net", check=True)
+def closed(run: Run) -> bool:
+    """Whether `vici-mif down` was come to."""
+    return any(result.task.endswith(" : Let it leave nothing") for result in run.results[CLIENT])
+
+
+@pytest.fixture
+def open_before(bare: Host, tmp_path: Path) -> Iterator[list[str]]:
+    """Connections that are open there without a controller."""
+    (tmp_path / "lte.conf").write_text(LTE)
+    bare.bring(SWANCTL, [tmp_path / "lte.conf"])
+    try:
+        bare.run("swanctl", "--load-all", "--noprompt", check=True)
+        for name in ("hq", "hq-lte"):
+            bare.run("swanctl", "--initiate", "--ike", name, "--child", "net", check=True)
+        yield ["hq", "hq-lte"]
+    finally:
+        bare.run("swanctl", "--terminate", "--ike", "hq-lte")
+        bare.run("rm", f"{SWANCTL}lte.conf")
+        bare.run("swanctl", "--load-all", "--noprompt")
+
+
+def test_a_first_controller_leaves_nothing(site: Site, bare: Host, open_before: list[str]) -> None:
+    """One of its peers is nobody: the tunnels from before are back, also the one that the other
+    has in `authenticate`, and nothing is in their way."""
     controller, more = wished("client", "controller"), wished("client", "connections")
     controller["connections"]["other"] = controller["connections"]["hq"]
+    parts = {"without_clone": "authenticate", "authenticate": open_before}
+    controller["connections"]["hq"] = {**controller["connections"]["hq"], **parts}
     more["other"] = {**more["hq"], "children": {"net": {"remote_ts": "10.101.0.0/16"}}}
     more["other"]["remote"] = {"auth": "psk", "id": "nobody.example.org"}
     run = site.ansible.play(
@@ -114,26 +163,41 @@ def test_a_first_controller_leaves_nothing(site: Site, bare: Host) -> None:
     assert ours(bare) == ""
     assert bare.run("test", "-e", "/etc/vici-mif/config.yaml").code == 1
     assert bare.run("systemctl", "is-enabled", "vici-mif").out.strip() == "disabled"
-    (tunnel,) = site.info(CLIENT)["tunnels"]
-    assert (tunnel["connection"], tunnel["cloned"]) == ("hq", False)
+    tunnels = site.info(CLIENT)["tunnels"]
+    assert sorted(tunnel["connection"] for tunnel in tunnels) == open_before
+    assert not any(tunnel["cloned"] for tunnel in tunnels)
     assert bare.run("ping", "-c", "3", TARGET).code == 0
+    assert closed(run)
 
 
-def test_a_charon_that_does_not_run_is_not_asked(site: Site, bare: Host) -> None:
-    """As on a host that is new: the mark names what was wrong, and the files are back."""
+@pytest.fixture
+def halted(bare: Host) -> Iterator[Host]:
+    """No charon runs, and none can be started."""
     bare.run("systemctl", "stop", "strongswan", check=True)
+    bare.run("systemctl", "mask", "strongswan", check=True)
+    try:
+        yield bare
+    finally:
+        bare.run("systemctl", "unmask", "strongswan", check=True)
+
+
+def test_a_charon_that_does_not_run_is_not_asked(site: Site, halted: Host) -> None:
+    """As on a host that is new: the mark names what was wrong, and the files are back. The
+    controller was not started yet, and so it has nothing to close."""
     file = f"{SWANCTL}vici-mif.conf"
-    before = bare.read(file)
+    before = halted.read(file)
     more = wished("client", "connections")
     more["hq"]["dpd_delay"] = "30s"
-    run = site.ansible.play(
-        "vici_mif.ipsec.clients", client_controller=refused(), client_connections=more
-    )
+    run = site.ansible.play("vici_mif.ipsec.clients", client_connections=more)
 
-    assert "linkz" in run.failures(CLIENT)
+    assert "Let charon run: " in run.failures(CLIENT)
+    assert "masked" in run.failures(CLIENT)
     assert "The configuration from before is in force again." in run.failures(CLIENT)
-    assert bare.read(file) == before
-    assert bare.run("sh", "-c", f"ls {SWANCTL} | grep -c '~'").out.strip() == "0"
+    assert "Write what the controller is to do" in " ".join(run.changed(CLIENT))
+    assert halted.run("test", "-e", "/etc/vici-mif/config.yaml").code == 1
+    assert not closed(run)
+    assert halted.read(file) == before
+    assert halted.run("sh", "-c", f"ls {SWANCTL} | grep -c '~'").out.strip() == "0"
 
 
 @pytest.fixture
