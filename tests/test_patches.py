@@ -261,9 +261,10 @@ def test_there_are_mutants_for_what_matters_most() -> None:
     """Each is one line, and named after what it breaks."""
     expected = (
         "after-again after-window check-cookie check-flood check-heard check-late check-overdue "
-        "check-pile collision cookie2 families generation identity lease-again lease-limit "
-        "lease-place lease-spelling lease-twice lease limit move-rekey override policy-gap "
-        "rate-login responses spi-direction takeover-any takeover-gap takeover-never takeover"
+        "check-pile check-queued collision cookie2 families generation identity lease-again "
+        "lease-limit lease-place lease-spelling lease-twice lease lifetime limit move-rekey "
+        "override policy-gap rate-login responses spi-direction takeover-any takeover-gap "
+        "takeover-never takeover"
     )
     assert [mutant.patch.name.removesuffix(".patch") for mutant in MUTANTS] == expected.split()
 
