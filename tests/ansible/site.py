@@ -38,6 +38,11 @@ class Site:
             for host in (self.gateway, self.client)
         ]
 
+    def homes(self) -> dict[str, list[str]]:
+        """SPIs of the tunnel of each path; a spare is left out, as no packet needs it."""
+        tunnels = self.status()["peers"][0]["tunnels"]
+        return {t["home"]: sorted(map(_spis, t["children"])) for t in tunnels if t["home"]}
+
     def connections(self) -> list[str]:
         """What the gateway's charon has loaded."""
         said = self.gateway.run("swanctl", "--list-conns").out
@@ -66,3 +71,7 @@ class Site:
         """Main processes of charon and the controller: a restart changes them."""
         show = ("systemctl", "show", "-p", "MainPID", "strongswan", "vici-mif")
         return [host.run(*show, check=True).out for host in (self.gateway, self.client)]
+
+
+def _spis(child: Mapping[str, str]) -> str:
+    return f"{child['spi_in']} {child['spi_out']}"
