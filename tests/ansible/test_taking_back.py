@@ -45,13 +45,15 @@ connections {
     }
     children {
       net {
-        remote_ts = 10.100.9.0/24
+        remote_ts = 10.100.0.0/24
       }
     }
   }
 }
 """
-"""A file of the operator's: another connection to the same gateway, that the roles do not know."""
+"""A file of the operator's: another connection to the same gateway, that the roles do not know.
+
+The gateway has an address in its network, as 5.9.8 lays no route over kernel-libipsec else."""
 
 
 def mode(host: Host, path: str) -> str:
