@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vici_mif.lab import conf
+from vici_mif.lab.charons import fresh_secret
 from vici_mif.lab.topology import BACKUP, CLIENT, GATEWAY, Auth, Profile, Wish, design
 
 SECRET = "correct-horse"
@@ -76,6 +77,11 @@ def test_the_client_knows_both_gateways_apart() -> None:
     backup = text(Wish(gateways=2), BACKUP)
     assert setting("local_addrs", backup) == "198.18.9.1"
     assert setting("addrs", backup) == "10.223.0.0/24"
+
+
+def test_a_fresh_secret_is_read_alike_everywhere() -> None:
+    """0x or 0s at its beginning is an encoding for swanctl, and a part of it for libreswan."""
+    assert re.fullmatch(r"[0-9a-f]{48}", fresh_secret())
 
 
 def test_certificates_need_no_shared_secret() -> None:

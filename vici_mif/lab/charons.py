@@ -118,7 +118,7 @@ def _answers(path: Path) -> bool:
 
 def write_files(topology: Topology, state: State, hosts: dict[str, Host], directory: Path) -> None:
     """The operators' files of all hosts with a charon, with fresh secrets."""
-    secret = secrets.token_urlsafe(24)
+    secret = fresh_secret()
     for name in topology.charon_hosts:
         host = hosts[name]
         if host.foreign:
@@ -130,6 +130,12 @@ def write_files(topology: Topology, state: State, hosts: dict[str, Host], direct
         operators.write_text(conf.swanctl(topology, name, secret))
     if topology.wish.auth is not Auth.PSK:
         _write_certificates(topology, hosts)
+
+
+def fresh_secret() -> str:
+    """A pre-shared key that all read alike: swanctl decodes one that begins with 0x or 0s
+    (swanctl.conf(5), secrets.ike<suffix>.secret), libreswan takes it as it stands."""
+    return secrets.token_hex(24)
 
 
 def write_strongswan(topology: Topology, state: State, host: Host, directory: Path) -> None:
