@@ -9,6 +9,7 @@ measured is the controller, and kernel-libipsec is not made for thousands.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -70,8 +71,12 @@ def measure(say: Say, peers: int) -> list[Figure]:
         controller.run()
         try:
             controller.wait("up", PATIENCE)
+            # who asks must not stand still itself, to look through all that was measured before
+            gc.collect()
+            gc.freeze()
             return asyncio.run(_measured(Crowd(lab, controller, peers, say)))
         finally:
+            gc.unfreeze()
             with suppress(LabError):
                 controller.stop()
 
