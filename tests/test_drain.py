@@ -51,6 +51,15 @@ def test_the_tunnel_leaves_and_the_path_stays_unused(words: str) -> None:
     assert E0 not in world.seats().values()
 
 
+def test_a_tunnel_says_that_its_home_is_drained() -> None:
+    """And not that it waits for a hold-down, which nobody counts."""
+    world = up()
+    drain(world, E0)
+    world.run(10)
+
+    assert next(t.why for t in world.hq.tunnels if t.home == E0) == f"{E0}: drain ordered"
+
+
 def test_undrain_brings_it_home() -> None:
     """By what was given, or by the link."""
     world = up()

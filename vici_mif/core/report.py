@@ -9,6 +9,7 @@ from vici_mif import __version__
 from vici_mif.core import status as s
 from vici_mif.core.byhand import progress
 from vici_mif.core.family.family import Tunnel
+from vici_mif.core.paths.path import PathState
 from vici_mif.core.paths.ranking import Path
 from vici_mif.core.peers.peer import Peer
 from vici_mif.core.requests import Book
@@ -113,9 +114,9 @@ def _why_away(peer: Peer, tunnel: Tunnel, now: float) -> str:
     if home is None or tunnel.current == tunnel.home:
         return ""
     hold, base = peer.paths.hold(home.name), peer.config.hold_down
-    due_at = hold.due_at(base)
-    if home.pair is None or due_at is None:
-        return f"{home.name}: {peer.paths.life(home.name).why or 'does not work'}"
+    life, due_at = peer.paths.life(home.name), hold.due_at(base)
+    if home.pair is None or due_at is None or life.state is PathState.DRAINED:
+        return f"{home.name}: {life.why or 'does not work'}"
     if due_at <= now:
         return f"{home.name} works again and is tested"
     broke = f", it broke {hold.breaks} times" if hold.breaks > 1 else ""
