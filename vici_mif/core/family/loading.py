@@ -109,7 +109,7 @@ class Loading:
 
     def renew(self, turn: Turn) -> None:
         """A file or variable has another content, or charon has it no more: all is loaded again."""
-        self._nothing_is_loaded()
+        self._count_as_unloaded()
         self._forget(turn, len(self._loads))
 
     def doubt(self, turn: Turn) -> None:
@@ -119,7 +119,7 @@ class Loading:
             self._doubted = set(self._loaded)
             self._forget(turn, len(self._loads))
 
-    def _nothing_is_loaded(self) -> None:
+    def _count_as_unloaded(self) -> None:
         self._loaded.clear()
         self._doubted.clear()
 
@@ -145,7 +145,7 @@ class Loading:
 
     def unload(self, turn: Turn) -> bool:
         """The peer is no longer configured: the connection first. True once all is done."""
-        self._nothing_is_loaded()
+        self._count_as_unloaded()
         self._keys.clear()
         self._leave_keys(turn.world)
         if held := self._held(turn.world):
@@ -196,7 +196,7 @@ class Loading:
 
     def charon_gone(self) -> None:
         """Another charon has nothing of it."""
-        self._nothing_is_loaded()
+        self._count_as_unloaded()
         self._keys.clear()
         self._brought.clear()
 
