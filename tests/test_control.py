@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import grp
 import json
 import os
@@ -23,6 +24,8 @@ GROUP = grp.getgrgid(os.getgid()).gr_name
 
 
 async def handle(question: Question) -> Answer:
+    if question["ask"] == "mistake":
+        raise ValueError("ours")
     return {"ok": True, "asked": question["ask"], "peer": question.get("peer")}
 
 
@@ -123,6 +126,22 @@ async def test_endless_line(tmp_path: Path) -> None:
         after = await put(tmp_path, "control.sock", b'{"ask": "status"}\n')
 
     assert after["ok"] is True
+
+
+def test_a_mistake_of_ours_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not taken for somebody who hung up: the log has it, and the others are answered."""
+
+    async def main() -> Answer:
+        async with controller(tmp_path):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "control.sock")
+            writer.write(b'{"ask": "mistake"}\n')
+            assert await reader.read() == b""
+            writer.close()
+            return await put(tmp_path, "control.sock", b'{"ask": "status"}\n')
+
+    assert asyncio.run(main())["ok"] is True
+    gc.collect()  # an older asyncio tells of a task when it is let go
+    assert "ours" in caplog.text
 
 
 def test_whoever_reads_when_it_ends_hears_that(

@@ -123,12 +123,12 @@ class ControlServer:
         assert serving is not None
         self._open[serving] = writer
         try:
-            while line := await reader.readline():
+            while line := await _next(reader):
                 answer = await self._answer(line, allowed)
                 writer.write(_line(answer))
                 await writer.drain()
-        except (OSError, ValueError):  # gone, or a line over the limit
-            pass
+        except OSError:
+            pass  # who asked is gone
         finally:
             del self._open[serving]
             writer.close()
@@ -143,6 +143,13 @@ class ControlServer:
         if allowed is not None and question["ask"] not in allowed:
             return refusal(f"'{question['ask']}' needs {CONTROL}, which is root's")
         return await self._handle(question)
+
+
+async def _next(reader: asyncio.StreamReader) -> bytes:
+    """A question; empty where nobody asks any more, or asks without an end."""
+    with suppress(ValueError):  # over LINE_LIMIT
+        return await reader.readline()
+    return b""
 
 
 def _line(answer: Answer) -> bytes:
